@@ -1,0 +1,17 @@
+"""What can be wrong with a model or a text, each with one clear line."""
+
+from __future__ import annotations
+
+__all__ = ["ModelError", "TextError", "UnsupportedModel"]
+
+
+class ModelError(ValueError):
+    """The model cannot be loaded: the message names the argument, the rule and the remedy."""
+
+
+class UnsupportedModel(ModelError):
+    """The model loads, but its layers cannot be left out one by one."""
+
+
+class TextError(ValueError):
+    """The calibration or held-out text cannot be used."""

@@ -1,0 +1,180 @@
+"""Coalitions as boolean rows: keys, order, enumeration and the text form of a set of players."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt64
+
+__all__ = [
+    "distinct",
+    "empty",
+    "enumerate_all",
+    "from_keys",
+    "full",
+    "keys",
+    "lexicographic_order",
+    "parse_players",
+    "without",
+]
+
+MOST_ENUMERABLE = 24
+
+
+def full(n: int) -> Bool[np.ndarray, "n"]:
+    """Returns the coalition that keeps all ``n`` players."""
+    return np.ones(_players(n), dtype=bool)
+
+
+def empty(n: int) -> Bool[np.ndarray, "n"]:
+    """Returns the coalition that keeps nobody."""
+    return np.zeros(_players(n), dtype=bool)
+
+
+def without(n: int, removed: Sequence[int]) -> Bool[np.ndarray, "n"]:
+    """Returns the coalition of ``n`` players that lacks those in ``removed``.
+
+    Raises:
+        ValueError: if an index is outside ``0 .. n-1``.
+    """
+    coalition = full(n)
+    for player in removed:
+        if not 0 <= player < n:
+            raise ValueError(f"removed has player {player}; players are 0 to {n - 1}")
+        coalition[player] = False
+    return coalition
+
+
+def keys(coalitions: Bool[np.ndarray, "B n"]) -> list[bytes]:
+    """Returns one canonical key a row: its bits packed little-endian, ``ceil(n / 8)`` bytes."""
+    packed = np.packbits(_rows(coalitions), axis=1, bitorder="little")
+    width, data = packed.shape[1], packed.tobytes()
+    return [data[start : start + width] for start in range(0, len(data), width)]
+
+
+def from_keys(keys: Sequence[bytes], n: int) -> Bool[np.ndarray, "B n"]:
+    """Returns the coalitions behind keys of ``n`` players; the inverse of :func:`keys`.
+
+    Raises:
+        ValueError: if a key has the wrong number of bytes or names a player beyond ``n``.
+    """
+    width = (_players(n) + 7) // 8
+    for key in keys:
+        if len(key) != width:
+            raise ValueError(f"keys has one of {len(key)} bytes, {n} players need {width}; check n")
+    packed = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(len(keys), width)
+    bits = np.unpackbits(packed, axis=1, bitorder="little").astype(bool)
+    if bits[:, n:].any():
+        raise ValueError(f"keys has one that keeps a player beyond the {n} players; check n")
+    return np.ascontiguousarray(bits[:, :n])
+
+
+def distinct(coalitions: Bool[np.ndarray, "B n"]) -> Bool[np.ndarray, "D n"]:
+    """Returns the rows without duplicates, in the order in which they were first seen."""
+    rows = _rows(coalitions)
+    if len(rows) < 2:
+        return rows.copy()
+    words = _words(rows)
+    order = np.lexsort(words.T[::-1])
+    ordered = words[order]
+    fresh = np.concatenate([[True], (ordered[1:] != ordered[:-1]).any(axis=1)])
+    return rows[np.sort(order[fresh])]  # lexsort is stable: the first of equals comes first
+
+
+def lexicographic_order(coalitions: Bool[np.ndarray, "B n"]) -> Int[np.ndarray, "B"]:
+    """Returns the order in which neighbours share the longest possible prefix of decisions.
+
+    Rows are compared player by player from player 0 (dropped before kept), which is the
+    depth-first order of the binary tree of decisions: a walk in this order visits each distinct
+    prefix exactly once. Equal rows stay in their given order.
+    """
+    return np.lexsort(_words(_rows(coalitions)).T[::-1])
+
+
+def enumerate_all(n: int) -> Bool[np.ndarray, "M n"]:
+    """Returns all ``2^n`` coalitions; row ``i`` holds the bits of ``i``, bit ``j`` is player ``j``.
+
+    Raises:
+        ValueError: if ``n`` is above 24, where the table would no longer fit in memory.
+    """
+    if _players(n) > MOST_ENUMERABLE:
+        raise ValueError(
+            f"n must be at most {MOST_ENUMERABLE} to enumerate 2^n coalitions, got {n};"
+            " sample coalitions instead"
+        )
+    numbers = np.arange(1 << n, dtype="<u4").view(np.uint8).reshape(-1, 4)
+    return np.unpackbits(numbers, axis=1, count=n, bitorder="little").astype(bool)
+
+
+def parse_players(text: str, players: Sequence[str] | int) -> tuple[int, ...]:
+    """Reads a set of players such as ``"0-3,5,7-11"`` and returns their sorted indices.
+
+    Parts are separated by commas. A part is a name, an index, or a range of either with both
+    ends included. A name wins over an index of the same spelling. An empty text is the empty set.
+
+    Args:
+        text: the set as a person writes it.
+        players: the names in depth order, or only their number.
+
+    Raises:
+        ValueError: naming the part that is not understood, the range of indices that exists, and
+            the nearest known name.
+    """
+    names = () if isinstance(players, int) else tuple(players)
+    n = players if isinstance(players, int) else len(names)
+    positions = {name: index for index, name in enumerate(names)}
+    found: set[int] = set()
+    for part in (piece.strip() for piece in text.split(",")):
+        if not part:
+            continue
+        first, last = _ends(part, positions, n)
+        if first > last:
+            raise ValueError(f"players {part!r} runs backwards; write the smaller end first")
+        found.update(range(first, last + 1))
+    return tuple(sorted(found))
+
+
+def _ends(part: str, positions: dict[str, int], n: int) -> tuple[int, int]:
+    """Returns the first and the last index of one part of a set."""
+    if (single := _index(part, positions, n)) is not None:
+        return single, single
+    for cut in (place for place, letter in enumerate(part) if letter == "-"):
+        first = _index(part[:cut].strip(), positions, n)
+        last = _index(part[cut + 1 :].strip(), positions, n)
+        if first is not None and last is not None:
+            return first, last
+    near = difflib.get_close_matches(part, positions, n=1, cutoff=0.4)
+    hint = f"; the nearest name is {near[0]!r}" if near else ""
+    raise ValueError(f"unknown player {part!r}; players are 0 to {n - 1}{hint}")
+
+
+def _index(word: str, positions: dict[str, int], n: int) -> int | None:
+    if word in positions:
+        return positions[word]
+    return int(word) if word.isascii() and word.isdigit() and int(word) < n else None
+
+
+def _players(n: int) -> int:
+    if n < 1:
+        raise ValueError(f"n must be at least 1 player, got {n}")
+    return n
+
+
+def _rows(coalitions: Bool[np.ndarray, "B n"]) -> Bool[np.ndarray, "B n"]:
+    rows = np.asarray(coalitions)
+    if rows.ndim != 2 or rows.dtype != np.bool_:
+        raise ValueError(
+            f"coalitions must be a boolean array [B, n], got {rows.dtype} {list(rows.shape)};"
+            " pass one row a coalition, True = kept"
+        )
+    return rows
+
+
+def _words(rows: Bool[np.ndarray, "B n"]) -> UInt64[np.ndarray, "B w"]:
+    """Packs rows into 64-bit words that compare as the rows do, player 0 first."""
+    packed = np.packbits(rows, axis=1, bitorder="big")
+    padded = np.zeros((len(rows), -(-packed.shape[1] // 8) * 8), dtype=np.uint8)
+    padded[:, : packed.shape[1]] = packed
+    return padded.view(">u8").astype(np.uint64)
