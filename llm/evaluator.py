@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from llm.errors import TextError, UnsupportedModel
+from llm.errors import ModelError, TextError, UnsupportedModel
 from llm.head import METRICS, Head, LinearHead, LogitsHead, linear_head
 from llm.loading import ModelSpec, load_model
 from llm.structure import find_stack, layer_players
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["EVALUATOR_VERSION", "MaskedModel", "build_evaluator"]
 
 EVALUATOR_VERSION = 1
-"""Goes up when measured numbers may change, so that old measurements are not mixed with new ones."""
+"""Goes up when measured numbers may change: old and new measurements are never mixed."""
 
 _TOKENS_A_BATCH = {"cpu": 2048, "cuda": 16384}
 
@@ -42,6 +42,7 @@ class MaskedModel:
         layer_evaluations: layer calls made so far, one a batch of sequences.
 
     Raises:
+        ModelError: the dense model's own logits are not numbers.
         TextError: sequences longer than the model's context, or ids outside its vocabulary.
         UnsupportedModel: its layers cannot be found, or the walk does not give its own results.
     """
@@ -62,9 +63,14 @@ class MaskedModel:
         rows = max(1, limit // tokens.shape[1])
         with torch.inference_mode():
             self._batches = [
-                self._prepare(torch.from_numpy(tokens[i : i + rows]).to(model.device))
+                self._prepare(torch.tensor(tokens[i : i + rows], device=model.device).long())
                 for i in range(0, len(tokens), rows)
             ]
+
+    @property
+    def batches(self) -> int:
+        """Batches of sequences; each is walked on its own."""
+        return len(self._batches)
 
     def measure(
         self, coalitions: Bool[np.ndarray, "B n"]
@@ -78,12 +84,16 @@ class MaskedModel:
             "nll" and "kl" (to the dense model) in nats per token, and "top1", the share of tokens
             whose most likely next token is the dense model's; float32[B, S], NaN where the model's
             numbers overflow.
+
+        Raises:
+            ValueError: the coalitions are not boolean rows of one column a player.
         """
-        coalitions = np.asarray(coalitions, dtype=bool)
-        if coalitions.ndim != 2 or coalitions.shape[1] != len(self.players):
+        coalitions = np.asarray(coalitions)
+        n = len(self.players)
+        if coalitions.dtype != bool or coalitions.ndim != 2 or coalitions.shape[1] != n:
             raise ValueError(
-                f"coalitions of shape {coalitions.shape}: one column a player is needed "
-                f"({len(self.players)} players)"
+                f"coalitions must be a boolean array [B, {n}], got {coalitions.dtype} "
+                f"{list(coalitions.shape)}; pass one row a coalition, True = kept"
             )
         lists = kept_lists(coalitions)
         order = sorted(range(len(lists)), key=lists.__getitem__)
@@ -91,8 +101,11 @@ class MaskedModel:
         with torch.inference_mode():
             for start, calls, head in self._batches:
                 states = walk([lists[i] for i in order], start, partial(self._step, calls))
-                scores = [head(state) for state in states]
-                columns.append(torch.stack(scores, dim=1).cpu().numpy())
+                shape = (len(METRICS), len(lists), len(start))
+                scores = torch.empty(shape, dtype=torch.float64, device=start.device)
+                for row, state in enumerate(states):
+                    scores[:, row] = head(state)
+                columns.append(scores.cpu().numpy())
         result = np.empty((len(METRICS), len(lists), sum(c.shape[2] for c in columns)), np.float32)
         result[:, order] = np.concatenate(columns, axis=2)
         return dict(zip(METRICS, result, strict=True))
@@ -103,6 +116,11 @@ class MaskedModel:
 
     def _prepare(self, tokens_BT: Tensor) -> tuple[Tensor, tuple[LayerCall, ...], Head]:
         trace = record(self.model, self.stack, tokens_BT)
+        if trace.logits_BTV.isnan().any():
+            raise ModelError(
+                f"model type {self.model.config.model_type}: the whole model's logits are not "
+                f"numbers in {self.model.dtype}; check the checkpoint or choose another --dtype"
+            )
         return trace.inputs[0], trace.calls, self._head(trace)
 
     def _head(self, trace: Trace) -> Head:
@@ -111,7 +129,7 @@ class MaskedModel:
             return LinearHead(linear, trace)
 
         def logits(tokens_BT: Tensor, hidden_BTD: Tensor) -> Tensor:
-            with injected(self.model, self.stack) as run:
+            with injected(self.model, self.stack, trace.returns_tuple) as run:
                 return run(tokens_BT, hidden_BTD)
 
         own = logits(trace.tokens_BT[:1], trace.inputs[-1][:1])
@@ -138,8 +156,9 @@ def _check_tokens(model: PreTrainedModel, tokens: Int[np.ndarray, "S T"]) -> Non
             f"--sequence-length {tokens.shape[1]}: longer than the model's context of {context} "
             "tokens; choose a shorter one"
         )
-    if tokens.max() >= text.vocab_size:
+    wrong = tokens[(tokens < 0) | (tokens >= text.vocab_size)]
+    if len(wrong):
         raise TextError(
-            f"token id {int(tokens.max())}: outside the model's vocabulary of {text.vocab_size}; "
+            f"token id {int(wrong[0])}: outside the model's vocabulary of {text.vocab_size}; "
             "the tokenizer is another model's"
         )

@@ -1,4 +1,4 @@
-"""Writing the smaller model as a stock checkpoint, believed only after it was loaded and compared."""
+"""Writing the smaller model as a stock checkpoint, believed only after a comparison."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def export_checkpoint(
         limit = _TOLERANCE.get(reloaded.dtype, 0.05)
         if not max(logit_difference, cache_difference) <= limit:
             raise ModelError(
-                f"model type {model.config.model_type}: the exported checkpoint does not agree with "
-                f"the measured model (logits {logit_difference:.1e}, cached decoding "
+                f"model type {model.config.model_type}: the exported checkpoint does not agree "
+                f"with the measured model (logits {logit_difference:.1e}, cached decoding "
                 f"{cache_difference:.1e}, allowed {limit:.0e}); nothing was written"
             )
         record_ = {"removed_layers": list(removed), **(provenance or {})}
@@ -120,7 +120,7 @@ def _masked_logits(model: Any, removed: Sequence[int], ids_BT: Tensor) -> Tensor
     for index, call in enumerate(trace.calls):
         if index not in set(removed):
             hidden_BTD = call(hidden_BTD)
-    with injected(model, stack) as logits:
+    with injected(model, stack, trace.returns_tuple) as logits:
         return logits(ids_BT, hidden_BTD)
 
 

@@ -74,7 +74,7 @@ class LinearHead:
             cross_R = (self._cross_ND[part] * rows_ND[part]).sum(1)
             out_3N[0, part] = lse_R - target_R
             out_3N[1, part] = lse_R - cross_R + self._constant_N[part]
-            out_3N[2, part] = (top_R >= peak_R).float()
+            out_3N[2, part] = _agreement(top_R, peak_R)
         return out_3N.view(3, self._sequences, -1).mean(2)
 
     def _rows(self, hidden_BTD: Tensor) -> Tensor:
@@ -134,7 +134,7 @@ class LogitsHead:
             top_T = dense_TV.argmax(1, keepdim=True)
             nll = -log_TV.gather(1, tokens_1T[0, 1:, None]).double().mean()
             kl = (dense_TV.exp() * (dense_TV - log_TV)).sum(1).double().mean()
-            agree = (log_TV.gather(1, top_T)[:, 0] >= log_TV.amax(1)).double().mean()
+            agree = _agreement(log_TV.gather(1, top_T)[:, 0], log_TV.amax(1)).double().mean()
             columns.append(torch.stack([nll, kl, agree]))
         return torch.stack(columns, dim=1)
 
@@ -170,3 +170,8 @@ def linear_head(trace: Trace) -> _Linear | None:
             return None
     bias = None if head.bias is None else head.bias.detach()
     return _Linear(tuple(norms), head.weight.detach(), bias, scale)
+
+
+def _agreement(top_R: Tensor, peak_R: Tensor) -> Tensor:
+    """1 where the dense model's choice has the highest logit, 0 elsewhere, NaN without numbers."""
+    return (top_R >= peak_R).float().masked_fill_(~peak_R.isfinite(), torch.nan)

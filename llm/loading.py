@@ -1,4 +1,4 @@
-"""Loading any Hugging Face causal language model and its tokenizer, offline unless it must not be."""
+"""Loading any Hugging Face causal language model and its tokenizer."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def load_model(spec: ModelSpec) -> PreTrainedModel:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model, report = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 spec.name,
                 config=config,
                 dtype=dtype,
@@ -87,8 +87,12 @@ def load_model(spec: ModelSpec) -> PreTrainedModel:
                 revision=spec.revision,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        raise ModelError(f"model {spec.name}: cannot be loaded: {_first_line(error)}") from None
+    except Exception as error:  # safetensors, pickle and torch raise kinds of their own
+        raise ModelError(
+            f"model {spec.name}: the checkpoint cannot be loaded ({_first_line(error)}); "
+            "save or download it again"
+        ) from None
+    model, report = loaded
     missing = sorted(report.get("missing_keys", ()))
     if missing:
         raise ModelError(

@@ -1,4 +1,4 @@
-"""Deleting layers from a model for real, its configuration told so in every place that counts them."""
+"""Deleting layers from a model for real, and telling its configuration wherever it counts them."""
 
 from __future__ import annotations
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Int
@@ -20,6 +21,7 @@ __all__ = ["TokenText", "cut_sequences", "read_dataset", "read_file", "tokenise"
 
 _DATASET_COLUMNS = ("text", "content", "sentence", "story", "article", "document")
 _ENOUGH_CHARACTERS = 20_000_000
+_MOST_BYTES = 4 * _ENOUGH_CHARACTERS
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class TokenText:
 def read_file(path: str) -> list[str]:
     """Texts of a plain text file, of JSON lines (strings, or objects with a text field) or JSON.
 
+    Of a text or JSON-lines file of more than 80 MB, the first 80 MB are read.
+
     Raises:
         TextError: the file is missing, empty, binary or has no text.
     """
@@ -50,13 +54,17 @@ def read_file(path: str) -> list[str]:
     if file.is_dir():
         raise TextError(f"text {path}: is a directory; name the file or files in it")
     try:
-        raw = file.read_bytes()[: 4 * _ENOUGH_CHARACTERS]
+        with file.open("rb") as stream:
+            raw = stream.read(_MOST_BYTES + 1)
     except OSError as error:
-        raise TextError(f"text {path}: cannot be read ({error.strerror}); give a text file") from None
+        raise TextError(
+            f"text {path}: cannot be read ({error.strerror}); give a text file"
+        ) from None
     if not raw.strip():
         raise TextError(f"text {path}: the file is empty; give a file with text in it")
+    cut, raw = len(raw) > _MOST_BYTES, raw[:_MOST_BYTES]
     try:
-        text = raw.decode("utf-8-sig", errors="strict" if len(raw) < 4 * _ENOUGH_CHARACTERS else "ignore")
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(raw, final=not cut)
     except UnicodeDecodeError as error:
         raise TextError(
             f"text {path}: not UTF-8 text (byte {error.start} is no character); "
@@ -64,8 +72,13 @@ def read_file(path: str) -> list[str]:
         ) from None
     if "\0" in text:
         raise TextError(f"text {path}: a binary file; give a plain text, JSON or JSON-lines file")
-    if file.suffix in {".json", ".jsonl"}:
-        texts = _json_texts(text, file.suffix == ".jsonl", path)
+    if file.suffix == ".jsonl":
+        # Not splitlines, which also cuts at characters that JSON strings may hold as they are.
+        texts = _texts_of(_json_lines(text.split("\n")[: -1 if cut else None], path), path)
+    elif file.suffix == ".json":
+        if cut:
+            raise TextError(f"text {path}: JSON of more than 80 MB; give it as JSON lines (.jsonl)")
+        texts = _texts_of(_json(text, path), path)
     else:
         texts = [text]
     if not any(t.strip() for t in texts):
@@ -95,14 +108,22 @@ def read_dataset(spec: str) -> list[str]:
         column = next((c for c in _DATASET_COLUMNS if c in names), "")
     if column not in names:
         raise TextError(
-            f"dataset {spec}: no text column; name one as the fourth part, out of {', '.join(names)}"
+            f"dataset {spec}: no text column; name one as the fourth part: {', '.join(names)}"
         )
     texts, length = [], 0
     for row in rows:
-        texts.append(str(row[column]))  # type: ignore[index]
+        text = row[column]  # type: ignore[index]
+        if text is not None and not isinstance(text, str):
+            raise TextError(
+                f"dataset {spec}: column {column} holds {type(text).__name__} values, not text; "
+                f"name a text column as the fourth part, out of {', '.join(names)}"
+            )
+        texts.append(text or "")
         length += len(texts[-1])
         if length > _ENOUGH_CHARACTERS:
             break
+    if not any(t.strip() for t in texts):
+        raise TextError(f"dataset {spec}: column {column} holds no text; name another one")
     return texts
 
 
@@ -133,8 +154,14 @@ def cut_sequences(
         bos: id put first in every row, for models that need one.
 
     Raises:
-        TextError: the stream is shorter than one row.
+        TextError: the stream is shorter than one row, or a row has nothing to predict.
     """
+    if length < 2:
+        raise TextError(
+            f"--sequence-length {length}: at least 2 tokens; only the rest is predicted"
+        )
+    if sequences < 1:
+        raise TextError(f"--sequences {sequences}: at least 1 is needed")
     body = length - (bos is not None)
     available = len(stream) // body
     if available < 1:
@@ -150,23 +177,45 @@ def cut_sequences(
     return TokenText(np.ascontiguousarray(rows, dtype=np.int64), source)
 
 
-def _json_texts(text: str, lines: bool, path: str) -> list[str]:
+def _json(text: str, path: str) -> Sequence[Any]:
     try:
-        items = [json.loads(x) for x in text.splitlines() if x.strip()] if lines else json.loads(text)
+        items = json.loads(text)
     except json.JSONDecodeError as error:
-        raise TextError(f"text {path}: not valid JSON ({error.msg}, line {error.lineno})") from None
+        raise _not_json(path, error.msg, error.lineno) from None
     if isinstance(items, str):
-        items = [items]
-    if not isinstance(items, Sequence):
+        return [items]
+    if not isinstance(items, list):
         raise TextError(f"text {path}: expected a JSON list of strings or of objects with a text")
+    return items
+
+
+def _json_lines(lines: Sequence[str], path: str) -> list[Any]:
+    items = []
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                items.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise _not_json(path, error.msg, number) from None
+    return items
+
+
+def _not_json(path: str, reason: str, line: int) -> TextError:
+    return TextError(
+        f"text {path}: not valid JSON ({reason}, line {line}); mend it, or name plain text .txt"
+    )
+
+
+def _texts_of(items: Sequence[Any], path: str) -> list[str]:
     texts = []
     for number, item in enumerate(items, start=1):
-        if isinstance(item, dict):
-            item = next((item[c] for c in _DATASET_COLUMNS if c in item), None)
-        if not isinstance(item, str):
+        value = item
+        if isinstance(value, dict):
+            value = next((value[c] for c in _DATASET_COLUMNS if c in value), None)
+        if not isinstance(value, str):
             raise TextError(
                 f"text {path}: item {number} is neither a string nor an object with one of "
                 f"{', '.join(_DATASET_COLUMNS)}"
             )
-        texts.append(item)
+        texts.append(value)
     return texts

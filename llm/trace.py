@@ -1,5 +1,4 @@
-"""One real forward of the dense model, recorded: what every layer is called with, and how the
-final hidden states become logits.
+"""One real forward of the dense model, recorded: layer calls, and the way from hidden to logits.
 
 Rotary embeddings, masks and positions are made once in a model's forward and handed to its
 layers; recording them from a real forward serves every family without knowing any.
@@ -53,6 +52,7 @@ class Trace:
             only the first and the last unless all were asked for.
         logits_BTV: the model's own logits.
         tail: modules that ran after the last layer, in order, with their input and output.
+        returns_tuple: whether layers return a tuple that starts with the hidden states.
     """
 
     tokens_BT: Tensor
@@ -60,10 +60,11 @@ class Trace:
     inputs: tuple[Tensor, ...]
     logits_BTV: Tensor
     tail: tuple[tuple[nn.Module, Tensor, Tensor], ...]
+    returns_tuple: bool
 
 
 def hidden_of(output: Any) -> Tensor:
-    """Hidden states of a decoder layer's output, which is a tensor or a tuple that starts with it."""
+    """Hidden states of a decoder layer's output: a tensor, or a tuple that starts with it."""
     return output if isinstance(output, Tensor) else output[0]
 
 
@@ -77,12 +78,14 @@ def record(
     """
     calls: list[LayerCall] = []
     inputs: list[Tensor] = []
-    outputs: list[Tensor] = []
+    outputs: list[Any] = []
     tail: list[tuple[nn.Module, Tensor, Tensor]] = []
     layers = list(stack.layers)
 
     def before(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        position = next((i for i, a in enumerate(args) if isinstance(a, Tensor) and a.ndim == 3), None)
+        position = next(
+            (i for i, a in enumerate(args) if isinstance(a, Tensor) and a.ndim == 3), None
+        )
         hidden = kwargs.get("hidden_states") if position is None else args[position]
         if not isinstance(hidden, Tensor):
             raise UnsupportedModel(f"{stack.path}: a layer is called without hidden states")
@@ -95,7 +98,7 @@ def record(
             inputs.append(hidden)
 
     def after(layer: nn.Module, args: Any, output: Any) -> None:
-        outputs[:] = [hidden_of(output)]
+        outputs[:] = [output]
 
     def after_any(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if len(calls) == len(layers) and outputs and args and isinstance(output, Tensor):
@@ -119,7 +122,15 @@ def record(
             f"model type {model.config.model_type}: its {len(layers)} layers are not called once "
             f"each in order ({len(calls)} calls seen)"
         )
-    return Trace(tokens_BT, tuple(calls), (*inputs, *outputs), logits, tuple(tail))
+    last = outputs[0]
+    return Trace(
+        tokens_BT=tokens_BT,
+        calls=tuple(calls),
+        inputs=(*inputs, hidden_of(last)),
+        logits_BTV=logits,
+        tail=tuple(tail),
+        returns_tuple=not isinstance(last, Tensor),
+    )
 
 
 class _Injector(nn.Module):
@@ -138,21 +149,19 @@ class _Injector(nn.Module):
 
 
 @contextmanager
-def injected(model: PreTrainedModel, stack: Stack) -> Iterator[Callable[[Tensor, Tensor], Tensor]]:
-    """Within this context, `logits(tokens_BT, hidden_BTD)` runs the model's own forward with the
-    layers replaced by the given hidden states: right for every head, however it is computed."""
+def injected(
+    model: PreTrainedModel, stack: Stack, returns_tuple: bool
+) -> Iterator[Callable[[Tensor, Tensor], Tensor]]:
+    """Lend `logits(tokens_BT, hidden_BTD)`: the model's own forward from given final hidden states.
+
+    The layers are replaced by a stub within this context, so it is right for every head, however
+    the model computes it.
+    """
     layers = stack.layers
-    returns_tuple: list[bool] = []
-    hook = layers[0].register_forward_hook(
-        lambda module, args, output: returns_tuple.append(not isinstance(output, Tensor))
-    )
-    with torch.no_grad():
-        model(input_ids=torch.zeros((1, 2), dtype=torch.long, device=model.device), use_cache=False)
-    hook.remove()
     stub = _Injector(layers[0])
 
     def logits(tokens_BT: Tensor, hidden_BTD: Tensor) -> Tensor:
-        stub.hidden = (hidden_BTD,) if returns_tuple[0] else hidden_BTD  # type: ignore[assignment]
+        stub.hidden = (hidden_BTD,) if returns_tuple else hidden_BTD  # type: ignore[assignment]
         return model(input_ids=tokens_BT, use_cache=False).logits
 
     depth = _set_depth(model, 1)

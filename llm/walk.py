@@ -46,5 +46,5 @@ def walk(
 
 
 def count_layer_evaluations(coalitions: Bool[np.ndarray, "B n"]) -> int:
-    """Distinct non-empty kept prefixes over all coalitions: the least number of layer evaluations."""
+    """Distinct non-empty kept prefixes: the least number of layer evaluations."""
     return len({kept[: k + 1] for kept in kept_lists(coalitions) for k in range(len(kept))})

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed
-import torch.multiprocessing
 from jaxtyping import Int
+from torch.distributed import FileStore  # type: ignore[attr-defined]
+from torch.multiprocessing.spawn import spawn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from layershap.demo.corpus import SPLITS, Split, documents
@@ -38,7 +39,7 @@ class Recipe:
     vocabulary: int = 2048
     context: int = 256
     batch: int = 16
-    steps: int = 5000
+    steps: int = 2400
     warmup: int = 100
     decay: float = 0.5
     muon_rate: float = 0.02
@@ -57,7 +58,7 @@ def train(recipe: Recipe, work: Path, destination: Path, *, processes: int, ever
     """
     work.mkdir(parents=True, exist_ok=True)
     _prepare(recipe, work)
-    torch.multiprocessing.spawn(_worker, (recipe, work, processes, every), nprocs=processes)
+    spawn(_worker, (recipe, work, processes, every), nprocs=processes)
     tokenizer, streams = _prepare(recipe, work)
     model = _model(recipe)
     model.load_state_dict(torch.load(work / "checkpoint.pt", weights_only=True)["model"])
@@ -70,7 +71,7 @@ def train(recipe: Recipe, work: Path, destination: Path, *, processes: int, ever
 
 def _worker(rank: int, recipe: Recipe, work: Path, processes: int, every: int) -> None:
     torch.set_num_threads(1)
-    store = torch.distributed.FileStore(str(work / f"store-{os.getppid()}"), processes)
+    store = FileStore(str(work / f"store-{os.getppid()}"), processes)
     torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=processes)
     _, streams = _prepare(recipe, work)
     model = _model(recipe)

@@ -1,0 +1,28 @@
+"""`layershap measure`: the first stage alone."""
+
+from __future__ import annotations
+
+import click
+
+from layershap.cli.options import configured
+from layershap.config import RunConfig
+from layershap.console import Console
+from layershap.directory import RunDirectory
+
+__all__ = ["measure"]
+
+
+def _measure(config: RunConfig, directory: RunDirectory) -> None:
+    """Measure a design of coalitions and keep them in the run directory's ledger.
+
+    The other stages go on from there: fit, values, search, verify, report.
+    """
+    from layershap.stages.measure import measure as stage
+    from layershap.workspace import open_workspace
+
+    with open_workspace(config, directory, Console()) as work:
+        stage(work)
+    click.echo(f"Next: layershap fit {directory.path}")
+
+
+measure = click.command(name="measure")(configured(_measure))

@@ -1,0 +1,75 @@
+"""Command-line options made from the fields of the configuration, so that there is one of each."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import click
+
+from layershap.config import RunConfig, Setting
+from layershap.directory import RunDirectory
+
+__all__ = ["configured", "read_run", "run_argument"]
+
+Command = Callable[..., Any]
+
+
+def configured(command: Command) -> Command:
+    """Add MODEL, --output and one option for each field; the command gets (config, directory)."""
+
+    def called(model: str | None, output: Path | None, **given: Any) -> Any:
+        values = {name: value for name, value in given.items() if value is not None}
+        if model is not None:
+            values["model"] = model
+        config = RunConfig.checked(values, "")
+        return command(config, RunDirectory(output or config.default_output()))
+
+    called.__name__, called.__doc__ = command.__name__, command.__doc__
+    decorated: Command = called
+    for name in reversed(RunConfig.model_fields):
+        if name != "model":
+            decorated = _option(name)(decorated)
+    output = click.option(
+        "--output",
+        "-o",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="Run directory; an existing one is continued. [default: runs/MODEL]",
+    )
+    return click.argument("model", required=False)(output(decorated))
+
+
+def run_argument(command: Command) -> Command:
+    """Add the RUN argument: a run directory that exists."""
+    return click.argument("run", type=click.Path(path_type=Path, file_okay=False), metavar="RUN")(
+        command
+    )
+
+
+def read_run(run: Path) -> tuple[RunConfig, RunDirectory]:
+    """The configuration and the directory of an earlier run."""
+    directory = RunDirectory(run)
+    return RunConfig.read(directory.config), directory
+
+
+def _option(name: str) -> Callable[[Command], Command]:
+    field = RunConfig.model_fields[name]
+    setting = next(m for m in field.metadata if isinstance(m, Setting))
+    kind = field.annotation
+    if get_origin(kind) in (Union, types.UnionType):
+        kind = next(a for a in get_args(kind) if a is not type(None))
+    flag = "--" + name.replace("_", "-")
+    shown: dict[str, Any] = {"help": field.description, "default": None}
+    if field.default not in (None, (), False):
+        shown["help"] = f"{field.description} [default: {field.default}]"
+    if kind is bool:
+        return click.option(flag, is_flag=True, **shown)
+    if get_origin(kind) is tuple:
+        return click.option(flag, multiple=True, metavar=setting.metavar, help=shown["help"])
+    if get_origin(kind) is Literal:
+        return click.option(flag, type=click.Choice(get_args(kind)), **shown)
+    types_ = {int: click.INT, float: click.FLOAT, str: click.STRING}
+    return click.option(flag, type=types_[kind], metavar=setting.metavar, **shown)  # type: ignore[index]

@@ -1,0 +1,220 @@
+"""The one typed configuration behind `run.toml` and the command line's flags."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from layershap.demo import MODEL_DIRECTORY
+from layershap.errors import UserError
+from sampling import parse_players
+
+__all__ = ["RunConfig", "Setting"]
+
+
+class Setting:
+    """What the command line shows of a field: its metavar (the unit) and its help group."""
+
+    def __init__(self, metavar: str, group: str) -> None:
+        self.metavar = metavar
+        self.group = group
+
+
+_Count = Annotated[int, Field(ge=1)]
+
+
+class RunConfig(BaseModel):
+    """Everything that decides a run. Field descriptions are the command line's help."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str | None = Field(
+        None, description="Checkpoint directory or hub id [default: the embedded demo model]."
+    )
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"], Setting("TYPE", "Model")
+    ] = Field(
+        "auto", description="Precision; auto is float32 on a CPU, the checkpoint's own on a GPU."
+    )
+    device: Annotated[str, Setting("DEVICE", "Model")] = Field(
+        "auto", description="cpu, cuda, or auto: a GPU where the worker has one."
+    )
+    revision: Annotated[str | None, Setting("REVISION", "Model")] = Field(
+        None, description="Hub revision of the model."
+    )
+    trust_remote_code: Annotated[bool, Setting("", "Model")] = Field(
+        False, description="Run Python code that comes with the model."
+    )
+
+    calibration: Annotated[tuple[str, ...], Setting("FILE", "Text")] = Field(
+        (),
+        description="Text the search may see: files (plain, JSON, JSON lines) or "
+        "hf:NAME,CONFIG,SPLIT,COLUMN; repeat for several [default: the embedded text].",
+    )
+    heldout: Annotated[tuple[str, ...], Setting("FILE", "Text")] = Field(
+        (),
+        description="Text for the verification, never seen by the search "
+        "[default: the last part of the calibration text].",
+    )
+    sequences: Annotated[int, Setting("SEQUENCES", "Text")] = Field(
+        8, ge=1, description="Calibration sequences."
+    )
+    heldout_sequences: Annotated[int, Setting("SEQUENCES", "Text")] = Field(
+        32, ge=1, description="Held-out sequences."
+    )
+    sequence_length: Annotated[int | None, Setting("TOKENS", "Text")] = Field(
+        None, ge=2, description="Tokens a sequence [default: 256, or the model's context if less]."
+    )
+
+    budget: Annotated[int | None, Setting("EVALUATIONS", "Search")] = Field(
+        None,
+        ge=1,
+        description="Distinct coalitions to measure, baselines apart "
+        "[default: 40 for each layer; 2^layers or more measures all of them].",
+    )
+    remove: Annotated[str | None, Setting("COUNTS", "Search")] = Field(
+        None, description="Numbers of layers to remove, as 1-4 or 2,4,8 [default: 1 to a third]."
+    )
+    rounds: Annotated[int, Setting("ROUNDS", "Search")] = Field(
+        3, ge=0, description="Rounds of search on the surrogate, measuring and refitting."
+    )
+    candidates: Annotated[int, Setting("SETS", "Search")] = Field(
+        4, ge=1, description="Candidate sets measured for each number of layers in a round."
+    )
+    seed: Annotated[int, Setting("SEED", "Search")] = Field(
+        0, ge=0, description="Seed of every random stream."
+    )
+    speed_rounds: Annotated[int, Setting("ROUNDS", "Search")] = Field(
+        7, ge=0, description="Timed rounds of the speed measurement; 0 leaves it out."
+    )
+
+    address: Annotated[str | None, Setting("HOST:PORT", "Cluster")] = Field(
+        None, description="Ray cluster to use [default: a local one for this run]."
+    )
+    workers: Annotated[int | None, Setting("WORKERS", "Cluster")] = Field(
+        None, ge=1, description="Model replicas [default: one a GPU, or one a CPU core up to 4]."
+    )
+    cpus_per_worker: Annotated[int, Setting("CORES", "Cluster")] = Field(
+        1, ge=1, description="CPU cores, and threads, of each worker."
+    )
+    gpus_per_worker: Annotated[float | None, Setting("GPUS", "Cluster")] = Field(
+        None, ge=0, description="GPUs of each worker, also a fraction [default: 1 where there are]."
+    )
+
+    @field_validator("remove", mode="before")
+    @classmethod
+    def _remove_is_text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @property
+    def model_name(self) -> str:
+        """Directory or hub id of the model."""
+        return self.model or str(MODEL_DIRECTORY)
+
+    @property
+    def title(self) -> str:
+        """What a person calls the model."""
+        return "layershap demo" if self.model is None else self.model.rstrip("/").split("/")[-1]
+
+    def default_output(self) -> Path:
+        """`runs/<name>` for this model."""
+        name = "demo" if self.model is None else re.sub(r"[^\w.-]+", "-", self.title)
+        return Path("runs") / name
+
+    def counts(self, n: int) -> list[int]:
+        """Numbers of removed players asked for.
+
+        Raises:
+            UserError: a count is not a number, or leaves no player.
+        """
+        if self.remove is None:
+            return list(range(1, max(1, n // 3) + 1))
+        try:
+            counts = parse_counts(self.remove)
+        except ValueError:
+            raise UserError(
+                f"--remove {self.remove}: not a list of counts; write 3, 1-4 or 2,4,8"
+            ) from None
+        if not counts or counts[0] < 1 or counts[-1] >= n:
+            raise UserError(
+                f"--remove {self.remove}: the model has {n} layers; remove 1 to {n - 1}"
+            )
+        return counts
+
+    def evaluations(self, n: int) -> int:
+        """Distinct coalitions that the design and the search may measure together.
+
+        Raises:
+            UserError: the budget cannot hold the coalitions that every run needs.
+        """
+        everything = 2**n
+        budget = self.budget if self.budget is not None else 40 * n
+        least = min(everything, 2 * n + 4)
+        if budget < least:
+            raise UserError(
+                f"--budget {budget}: a model of {n} layers needs at least {least} evaluations"
+            )
+        return min(budget, everything)
+
+    def to_toml(self) -> str:
+        """The configuration as TOML, defaults written out; unset values as comments."""
+        values = self.model_dump(mode="json")
+        unset = [name for name, value in values.items() if value is None]
+        head = "# Configuration of this run; every value that was not given is its default.\n"
+        body = tomli_w.dumps({name: v for name, v in values.items() if v is not None})
+        return head + body + "".join(f"# {name}: automatic\n" for name in unset)
+
+    @classmethod
+    def read(cls, path: Path) -> RunConfig:
+        """The configuration of a `run.toml`.
+
+        Raises:
+            UserError: it is missing or wrong.
+        """
+        try:
+            return cls.checked(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
+        except FileNotFoundError:
+            raise UserError(
+                f"{path.parent}: no run.toml in this directory; start one with layershap run"
+            ) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise UserError(f"{path}: not readable as TOML ({error})") from None
+
+    @classmethod
+    def checked(cls, values: dict[str, Any], source: str) -> RunConfig:
+        """A configuration of these values, or one line that says what is wrong with them."""
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0]) if first["loc"] else "?"
+            flag = name if source.endswith(".toml") else "--" + name.replace("_", "-")
+            given = first.get("input")
+            raise UserError(
+                f"{source}{': ' if source else ''}{flag} {given}: {first['msg'].lower()}"
+            ) from None
+
+
+def parse_counts(text: str) -> list[int]:
+    """Sorted counts of a text such as `1-4` or `2,4,8`."""
+    counts: set[int] = set()
+    for part in text.split(","):
+        low, _, high = part.strip().partition("-")
+        first, last = int(low), int(high or low)
+        if last < first:
+            raise ValueError(f"{part}: empty range")
+        counts.update(range(first, last + 1))
+    return sorted(counts)
+
+
+def parse_layers(text: str, option: str, names: tuple[str, ...]) -> list[int]:
+    """Sorted layer indices of a text such as `4,6` or `0-3,7`; a clear error otherwise."""
+    try:
+        return list(parse_players(text, names))
+    except ValueError as error:
+        raise UserError(f"{option} {text}: {error}") from None

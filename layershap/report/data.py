@@ -1,0 +1,266 @@
+"""What a report shows, as plain frozen values; whoever renders computes nothing but layout."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+__all__ = [
+    "Dense",
+    "Estimate",
+    "FitScore",
+    "PlayerValues",
+    "Provenance",
+    "Recommendation",
+    "Report",
+    "Rival",
+    "SurrogateFit",
+    "TextFacts",
+]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval.
+
+    Attributes:
+        value: the number.
+        lower: lower end of the interval, 95 % unless stated; NaN where there is none.
+        upper: upper end.
+    """
+
+    value: float
+    lower: float = math.nan
+    upper: float = math.nan
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether both ends are finite."""
+        return math.isfinite(self.lower) and math.isfinite(self.upper)
+
+
+@dataclass(frozen=True)
+class TextFacts:
+    """A text that something was measured on.
+
+    Attributes:
+        name: what a person calls it.
+        tokens: how many tokens were scored.
+    """
+
+    name: str
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Dense:
+    """The whole model on the held-out text.
+
+    Attributes:
+        nll: nats per token.
+        parameters: how many.
+        prefill: tokens per second reading a prompt; None where not measured.
+        decoding: tokens per second of cached decoding; None where not measured.
+    """
+
+    nll: float
+    parameters: int
+    prefill: Estimate | None = None
+    decoding: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class Rival:
+    """The set that a published heuristic removes, measured on the same held-out text.
+
+    Attributes:
+        method: its name, the same in every recommendation.
+        removed: player indices, ascending.
+        difference: held-out nats per token above the dense model, paired interval.
+        decoding: speed of cached decoding as a ratio to dense; None where not measured.
+    """
+
+    method: str
+    removed: tuple[int, ...]
+    difference: Estimate
+    decoding: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The best verified set of one size.
+
+    Attributes:
+        removed: player indices, ascending.
+        difference: held-out nats per token above the dense model, with the interval of the paired
+            differences.
+        parameters_saved: how many.
+        command: the exact command that exports this set.
+        kl: mean KL divergence from the dense model, nats per token; None where not measured.
+        top1: share of tokens whose most likely next token is the dense model's.
+        prefill: speed of prefill as a ratio to dense, with its spread.
+        decoding: speed of cached decoding as a ratio to dense, with its spread.
+        rivals: the published heuristics' sets of the same size.
+    """
+
+    removed: tuple[int, ...]
+    difference: Estimate
+    parameters_saved: int
+    command: str
+    kl: float | None = None
+    top1: float | None = None
+    prefill: Estimate | None = None
+    decoding: Estimate | None = None
+    rivals: tuple[Rival, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Number of players removed."""
+        return len(self.removed)
+
+
+@dataclass(frozen=True)
+class PlayerValues:
+    """One value a player, drawn as one panel of bars.
+
+    Attributes:
+        title: such as ``Shapley value``.
+        note: what stands behind the values, in one sentence.
+        values: one a player, in the unit of the report's utility.
+    """
+
+    title: str
+    note: str
+    values: tuple[Estimate, ...]
+
+
+@dataclass(frozen=True)
+class FitScore:
+    """Held-out scores of one learner, overall or for one number of removed players.
+
+    Attributes:
+        learner: its name; the surrogate's comes first.
+        removed: number of removed players; None for all coalitions together.
+        count: number of coalitions.
+        r2: share of the variance explained; None where undefined.
+        spearman: rank correlation; None where undefined.
+        mae: mean absolute error in the unit of the utility.
+    """
+
+    learner: str
+    removed: int | None
+    count: int
+    r2: float | None
+    spearman: float | None
+    mae: float
+
+
+@dataclass(frozen=True)
+class SurrogateFit:
+    """Out-of-fold predictions of the surrogate and everyone's held-out scores.
+
+    Attributes:
+        removed: number of removed players of each measured coalition.
+        measured: utilities.
+        predicted: predictions by members that never saw the coalition.
+        scores: of the surrogate and of the learners it must beat.
+        coverage: share of held-out utilities inside the surrogate's intervals; None if unknown.
+        level: the level those intervals are meant to have.
+    """
+
+    removed: tuple[int, ...]
+    measured: tuple[float, ...]
+    predicted: tuple[float, ...]
+    scores: tuple[FitScore, ...]
+    coverage: float | None = None
+    level: float = 0.9
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """All that is needed to get the same report again.
+
+    Attributes:
+        command: the command line.
+        seed: the seed of every random stream.
+        fingerprint: content hash of weights, texts, players, dtype and evaluator.
+        config: text of ``run.toml``.
+        date: when the report was made.
+        seconds: wall time of the run.
+        device: what it ran on, in words.
+        versions: names and versions of what matters.
+    """
+
+    command: str
+    seed: int
+    fingerprint: str
+    config: str
+    date: str
+    seconds: float
+    device: str
+    versions: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a person wants to look at.
+
+    Attributes:
+        model: name of the model.
+        players: names in depth order.
+        calibration: the text the search saw.
+        held_out: the text it did not see.
+        dense: the whole model on the held-out text.
+        recommendations: one for each number of removed players, ascending.
+        values: panels of bars: the Shapley values, then the size-restricted ones.
+        provenance: how to reproduce the run.
+        spent: distinct coalitions measured.
+        budget: how many were allowed.
+        player_noun: what one player is: ``layer``, ``sublayer``.
+        unit: unit of the utility, of values and of interactions.
+        surrogate: None where no surrogate was fitted.
+        interactions: symmetric pairwise interactions, ``n`` rows; None where not computed.
+        excluded: measured coalitions left out because their utility was not finite.
+        chosen: size of the set put forward; None lets ``tolerance`` decide.
+        tolerance: without ``chosen``, the largest set whose perplexity rises by no more than this
+            share, interval included, is put forward.
+        warnings: what the pipeline noticed, a sentence each.
+    """
+
+    model: str
+    players: tuple[str, ...]
+    calibration: TextFacts
+    held_out: TextFacts
+    dense: Dense
+    recommendations: tuple[Recommendation, ...]
+    values: tuple[PlayerValues, ...]
+    provenance: Provenance
+    spent: int
+    budget: int
+    player_noun: str = "layer"
+    unit: str = "nats per token"
+    surrogate: SurrogateFit | None = None
+    interactions: tuple[tuple[float, ...], ...] | None = None
+    excluded: int = 0
+    chosen: int | None = None
+    tolerance: float = 0.10
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        n = len(self.players)
+        for panel in self.values:
+            if len(panel.values) != n:
+                raise ValueError(
+                    f"values: {panel.title!r} has {len(panel.values)} entries for {n} players; "
+                    "give one a player"
+                )
+        if self.interactions is not None and [len(row) for row in self.interactions] != [n] * n:
+            raise ValueError(f"interactions must be {n} rows of {n}; give one a pair of players")
+        for item in (*self.recommendations, *(r for x in self.recommendations for r in x.rivals)):
+            if any(not 0 <= player < n for player in item.removed):
+                raise ValueError(f"removed {item.removed} names a player outside 0 to {n - 1}")
+        sizes = [item.size for item in self.recommendations]
+        if sizes != sorted(set(sizes)):
+            raise ValueError(f"recommendations have sizes {sizes}; give one a size, ascending")
+        if self.chosen is not None and self.chosen not in sizes:
+            raise ValueError(f"chosen is {self.chosen}; name one of the recommended sizes {sizes}")

@@ -1,0 +1,91 @@
+"""The page: one HTML file that carries everything it shows and loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from layershap.report.bars import value_figures
+from layershap.report.data import Report
+from layershap.report.frontier import frontier_figures
+from layershap.report.heatmap import interaction_figure
+from layershap.report.scatter import fit_figure
+from layershap.report.summary import asked, concerns, found, recommended
+from layershap.report.tables import (
+    facts,
+    fit_overall,
+    fit_strata,
+    key_figures,
+    pair_table,
+    recommendation_table,
+    rival_table,
+)
+
+__all__ = ["render"]
+
+FOLDER = Path(__file__).parent
+WIDE = 520
+"""Width of a figure on a page, in CSS pixels."""
+NARROW = 336
+"""Width of a figure on a phone, so that its text needs no shrinking there."""
+
+
+def render(report: Report) -> str:
+    """Returns the report as one self-contained HTML page.
+
+    The page loads nothing from anywhere, which its content security policy also forbids.
+
+    Args:
+        report: what to show.
+    """
+    style, script = _asset("style.css"), _asset("script.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        _environment()
+        .get_template("template.html.j2")
+        .render(
+            report=report,
+            # Both are files of this package, not input.
+            style=Markup(style),
+            script=Markup(script),
+            script_digest=digest,
+            sentences=(
+                ("Asked", asked(report)),
+                ("Found", found(report)),
+                ("Recommended", recommended(report)),
+            ),
+            key_figures=key_figures(report),
+            concerns=concerns(report),
+            recommendations=recommendation_table(report),
+            rivals=rival_table(report),
+            frontiers=frontier_figures(report, WIDE, NARROW),
+            values=value_figures(report, WIDE, NARROW),
+            interactions=interaction_figure(report, WIDE, NARROW),
+            pairs=pair_table(report),
+            fit=fit_figure(report, WIDE, NARROW),
+            fit_overall=fit_overall(report),
+            fit_strata=fit_strata(report),
+            facts=facts(report),
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+@cache
+def _asset(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")

@@ -1,0 +1,196 @@
+"""The three sentences at the top, the set put forward, and the warnings that matter."""
+
+from __future__ import annotations
+
+import math
+
+from layershap.report.data import Estimate, Recommendation, Report, Rival
+from layershap.report.wording import (
+    count,
+    fixed,
+    interval,
+    joined,
+    percent,
+    ratio,
+    rise,
+    share,
+    signed,
+)
+
+__all__ = ["asked", "best_rival", "concerns", "found", "headline", "recommended", "within"]
+
+FEW_TOKENS = 10_000
+"""Below this, which layers look unimportant depends on the text more than on the model."""
+LOW_R2 = 0.8
+
+
+def within(report: Report, item: Recommendation) -> bool:
+    """Whether a set keeps perplexity inside the tolerance, upper end of its interval included."""
+    edge = item.difference.upper if item.difference.has_interval else item.difference.value
+    return math.isfinite(edge) and rise(edge) <= report.tolerance
+
+
+def headline(report: Report) -> Recommendation | None:
+    """Returns the set to put forward.
+
+    It is the chosen one, else the largest inside the tolerance, else the smallest one.
+    """
+    items = report.recommendations
+    if report.chosen is not None:
+        return next(item for item in items if item.size == report.chosen)
+    inside = [item for item in items if within(report, item)]
+    return inside[-1] if inside else (items[0] if items else None)
+
+
+def best_rival(item: Recommendation) -> Rival | None:
+    """Returns the published heuristic that costs least at this size."""
+    measured = [rival for rival in item.rivals if math.isfinite(rival.difference.value)]
+    return min(measured, key=lambda rival: rival.difference.value, default=None)
+
+
+def asked(report: Report) -> str:
+    """Returns what the run was for."""
+    n, noun = len(report.players), report.player_noun
+    return (
+        f"Which of the {n} {noun}s of {report.model} can be deleted together, and what does that"
+        f" cost? {count(report.spent)} of at most {count(report.budget)} combinations of {noun}s"
+        f" were measured on {count(report.calibration.tokens)} tokens of"
+        f" {report.calibration.name}."
+    )
+
+
+def found(report: Report) -> str:
+    """Returns what the set put forward costs and brings."""
+    item = headline(report)
+    if item is None:
+        return "No set of " + report.player_noun + "s was verified, so there is nothing to compare."
+    names = joined([report.players[player] for player in item.removed])
+    gains = [
+        f"saves {share(item.parameters_saved / max(1, report.dense.parameters), 0)} of the"
+        " parameters"
+    ]
+    if item.decoding is not None:
+        pace = item.decoding.value
+        gains.insert(
+            0,
+            f"makes decoding {ratio(item.decoding)} as fast"
+            if pace < 1
+            else f"makes decoding {ratio(item.decoding)} faster",
+        )
+    value = item.difference.value
+    before, after = math.exp(report.dense.nll), math.exp(report.dense.nll + value)
+    return (
+        f"Removing {item.size} of {len(report.players)} {report.player_noun}s ({names})"
+        f" {' and '.join(gains)}; on {count(report.held_out.tokens)} held-out tokens of"
+        f" {report.held_out.name} it costs {signed(value)} nats per"
+        f" token{_bracket(item.difference)}:"
+        f" perplexity goes from {fixed(before)} to {fixed(after)} ({percent(rise(value))})."
+    )
+
+
+def _bracket(estimate: Estimate) -> str:
+    ends = interval(estimate)
+    return f" (95 % interval {ends})" if ends else ""
+
+
+def recommended(report: Report) -> str:
+    """Returns what to do, and how it compares with the published heuristics."""
+    item = headline(report)
+    if item is None:
+        return "Raise the budget and run again."
+    limit = f"{share(report.tolerance, 0)}"
+    if within(report, item):
+        largest = report.chosen is None and item is not report.recommendations[-1]
+        advice = (
+            f"Export this set: it {'is the largest that ' if largest else ''}keeps perplexity"
+            f" within {limit} of the whole model"
+            f"{', its interval included' if item.difference.has_interval else ''}."
+        )
+    else:
+        advice = (
+            f"Do not prune without retraining: this set does not keep perplexity within {limit}"
+            " of the whole model."
+        )
+    rival = best_rival(item)
+    if rival is None:
+        return advice
+    gap = rival.difference.value - item.difference.value
+    if abs(gap) < 5e-4:
+        verdict = f"The best published heuristic, {rival.method}, does as well at this size."
+    elif gap > 0:
+        verdict = (
+            f"The best published heuristic at this size, {rival.method}, costs"
+            f" {fixed(gap, 3)} nats per token more."
+        )
+    else:
+        verdict = (
+            f"At this size {rival.method} costs {fixed(-gap, 3)} nats per token less; consider its"
+            f" set ({joined([report.players[player] for player in rival.removed])})."
+        )
+    return f"{advice} {verdict}"
+
+
+def concerns(report: Report) -> list[str]:
+    """Returns the warnings that matter: the pipeline's own, then what the numbers show."""
+    found = list(report.warnings)
+    if report.excluded:
+        found.append(
+            f"{count(report.excluded)} measured combinations had no finite utility and were left"
+            " out of every estimate."
+        )
+    for text, use in ((report.calibration, "calibration"), (report.held_out, "held-out")):
+        if text.tokens < FEW_TOKENS:
+            found.append(
+                f"The {use} text is small ({count(text.tokens)} tokens); with fewer than"
+                f" {count(FEW_TOKENS)} the ranking may follow the text more than the model."
+            )
+    found.extend(_about_the_surrogate(report))
+    item = headline(report)
+    if item is not None:
+        width = item.difference.upper - item.difference.lower
+        if not item.difference.has_interval:
+            found.append("The set put forward has no interval: its cost is a point estimate.")
+        elif width > max(0.05, abs(item.difference.value)):
+            found.append(
+                f"The cost of the set put forward is known only to within {fixed(width, 3)} nats"
+                " per token; a longer held-out text narrows it."
+            )
+    losses = [
+        (item, rival)
+        for item in report.recommendations
+        if (rival := best_rival(item)) is not None
+        and rival.difference.value < item.difference.value - 5e-4
+    ]
+    if losses:
+        cases = joined([f"{item.size} removed ({rival.method})" for item, rival in losses])
+        found.append(f"A published heuristic found a cheaper set at {cases}.")
+    return found
+
+
+def _about_the_surrogate(report: Report) -> list[str]:
+    fit = report.surrogate
+    if fit is None or not fit.scores:
+        return []
+    found = []
+    overall = [score for score in fit.scores if score.removed is None]
+    if overall:
+        own = overall[0]
+        if own.r2 is None or own.r2 < LOW_R2:
+            found.append(
+                f"The surrogate explains only {fixed(own.r2)} of the held-out variance (R²);"
+                " values that rest on it deserve caution. Raise the budget."
+            )
+        better = [
+            x for x in overall[1:] if x.r2 is not None and own.r2 is not None and x.r2 > own.r2
+        ]
+        if better:
+            found.append(
+                f"On held-out combinations {joined([x.learner for x in better])} predicted better"
+                " than the surrogate."
+            )
+    if fit.coverage is not None and fit.coverage < fit.level - 0.1:
+        found.append(
+            f"The surrogate's {share(fit.level, 0)} intervals held only"
+            f" {share(fit.coverage, 0)} of the held-out utilities."
+        )
+    return found

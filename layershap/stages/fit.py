@@ -1,0 +1,97 @@
+"""Stage 2: fit the surrogate to every finite measurement."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from layershap.directory import RunDirectory, write_whole
+from layershap.errors import UserError
+from layershap.workspace import CALIBRATION, Workspace
+from surrogate import Evaluation, SurrogateGame, SurrogateRegressor, evaluate, load, save
+
+__all__ = ["Fitted", "fit", "fit_quietly", "load_fitted", "read_evaluation", "usable"]
+
+_EVALUATION = "evaluation.json"
+_FEWEST = 4
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A surrogate with the rows that it was fitted to."""
+
+    regressor: SurrogateRegressor
+    coalitions: Bool[np.ndarray, "m n"]
+    utilities: Float[np.ndarray, "m"]
+
+    def game(self, players: tuple[str, ...]) -> SurrogateGame:
+        """The surrogate as a game that knows what was measured."""
+        return SurrogateGame(self.regressor, players, measured=(self.coalitions, self.utilities))
+
+
+def usable(work: Workspace) -> tuple[Bool[np.ndarray, "m n"], Float[np.ndarray, "m"]]:
+    """Coalitions with a finite utility, each with its own."""
+    records = work.records(CALIBRATION)
+    return records.coalitions[records.ok], records.utilities[records.ok]
+
+
+def fit_quietly(work: Workspace) -> Fitted:
+    """Fit without scoring the baselines: what a search does between its rounds."""
+    coalitions, utilities = usable(work)
+    if len(coalitions) < _FEWEST:
+        raise UserError(
+            f"{len(coalitions)} coalitions with a finite loss: the surrogate needs at least "
+            f"{_FEWEST}; measure more with layershap run --budget"
+        )
+    folds = min(5, len(coalitions) // 2)
+    regressor = SurrogateRegressor(seed=work.config.seed, folds=folds)
+    with work.console.status(f"fitting the surrogate to {len(coalitions)} coalitions"):
+        regressor.fit(coalitions, utilities)
+    return Fitted(regressor, coalitions, utilities)
+
+
+def fit(work: Workspace) -> Fitted:
+    """Fit, score beside scikit-learn's learners on the same folds, and save."""
+    fitted = fit_quietly(work)
+    evaluation = evaluate(fitted.regressor, fitted.coalitions, fitted.utilities)
+    save(fitted.regressor, work.directory.surrogate)
+    _write_evaluation(work.directory, evaluation, fitted)
+    for name, scores in evaluation.overall.items():
+        work.console.say(
+            f"{name}: held-out R² {scores.r2:.4f}, Spearman {scores.spearman:.4f}, "
+            f"MAE {scores.mae:.4f} nats"
+        )
+    return fitted
+
+
+def load_fitted(work: Workspace) -> Fitted:
+    """The saved surrogate.
+
+    Raises:
+        surrogate.SurrogateNotFound: the stage has not been run.
+    """
+    regressor = load(work.directory.surrogate)
+    _, arrays = read_evaluation(work.directory)
+    return Fitted(regressor, arrays["coalitions"], arrays["measured"])
+
+
+def read_evaluation(directory: RunDirectory) -> tuple[Evaluation, dict[str, np.ndarray]]:
+    """Held-out scores, and the coalitions, measured and out-of-fold utilities behind them."""
+    content = directory.read_json(directory.surrogate / _EVALUATION, "fit")
+    arrays = {name: np.array(rows) for name, rows in content["rows"].items()}
+    arrays["coalitions"] = arrays["coalitions"].astype(bool)
+    return Evaluation.from_dict(content["evaluation"]), arrays
+
+
+def _write_evaluation(directory: RunDirectory, evaluation: Evaluation, fitted: Fitted) -> None:
+    rows: dict[str, Any] = {
+        "coalitions": fitted.coalitions.astype(int).tolist(),
+        "measured": fitted.utilities.tolist(),
+        "out_of_fold": fitted.regressor.out_of_fold_.tolist(),
+    }
+    content = {"evaluation": evaluation.to_dict(), "rows": rows}
+    write_whole(directory.surrogate / _EVALUATION, json.dumps(content) + "\n")

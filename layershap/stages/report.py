@@ -1,0 +1,213 @@
+"""Stage 6: what the other stages found, put into one page."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from layershap.directory import write_whole
+from layershap.report import (
+    Dense,
+    Estimate,
+    FitScore,
+    PlayerValues,
+    Provenance,
+    Recommendation,
+    Report,
+    Rival,
+    SurrogateFit,
+    TextFacts,
+    render,
+)
+from layershap.stages.fit import read_evaluation
+from layershap.workspace import CALIBRATION, Workspace
+
+__all__ = ["report"]
+
+_PACKAGES = ("layershap", "torch", "transformers", "ray", "jax", "flax", "numpy")
+_LOW_R2 = 0.8
+_FEW_SEQUENCES = 8
+
+
+def report(work: Workspace, *, command: str, seconds: float) -> Path:
+    """Write `report.html` from the run directory's files and return its path."""
+    directory = work.directory
+    values = directory.read_json(directory.values, "values")
+    found = directory.read_json(directory.recommendations, "verify")
+    searched = directory.read_json(directory.candidates, "search")
+    counts = work.campaign(CALIBRATION).counts()
+    texts = work.texts
+    fit = _fit(work)
+    content = Report(
+        model=work.config.title,
+        players=work.players,
+        calibration=TextFacts(texts.calibration.source, int(texts.calibration.predicted.sum())),
+        held_out=TextFacts(found["text"], found["tokens"]),
+        dense=_dense(found["dense"]),
+        recommendations=tuple(_recommendation(item) for item in found["recommendations"]),
+        values=_panels(values),
+        provenance=Provenance(
+            command=command,
+            seed=work.config.seed,
+            fingerprint=values["fingerprint"],
+            config=work.config.to_toml(),
+            date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            seconds=seconds,
+            device=_device(work),
+            versions=(
+                ("Python", platform.python_version()),
+                *((name, version(name)) for name in _PACKAGES),
+            ),
+        ),
+        spent=searched["spent"],
+        budget=searched["budget"],
+        surrogate=fit,
+        interactions=tuple(tuple(row) for row in values["interactions"]),
+        excluded=counts.non_finite + counts.failed,
+        warnings=tuple(_warnings(work, values, searched, fit)),
+    )
+    write_whole(directory.report, render(content))
+    return directory.report
+
+
+def _dense(dense: Mapping[str, Any]) -> Dense:
+    speed = dense.get("speed")
+    return Dense(
+        nll=dense["nll"],
+        parameters=dense["parameters"],
+        prefill=Estimate(speed["prefill"]) if speed else None,
+        decoding=Estimate(speed["decode"]) if speed else None,
+    )
+
+
+def _recommendation(item: Mapping[str, Any]) -> Recommendation:
+    return Recommendation(
+        removed=tuple(item["removed"]),
+        difference=_difference(item),
+        parameters_saved=item["parameters_saved"],
+        command=item["export"],
+        kl=item["kl"],
+        top1=item["top1"],
+        prefill=_speed(item, "prefill_ratio"),
+        decoding=_speed(item, "decode_ratio"),
+        rivals=tuple(
+            Rival(
+                method=rival["method"],
+                removed=tuple(rival["removed"]),
+                difference=_difference(rival),
+                decoding=_speed(rival, "decode_ratio"),
+            )
+            for rival in item["baselines"]
+        ),
+    )
+
+
+def _difference(item: Mapping[str, Any]) -> Estimate:
+    names = ("difference", "difference_lower", "difference_upper")
+    return Estimate(*(_number(item[name]) for name in names))
+
+
+def _speed(item: Mapping[str, Any], name: str) -> Estimate | None:
+    if "speed" not in item:
+        return None
+    low, middle, high = item["speed"][name]
+    return Estimate(middle, low, high)
+
+
+def _panels(values: Mapping[str, Any]) -> tuple[PlayerValues, ...]:
+    shapley, restricted = values["shapley"], values["restricted"]
+    return (
+        PlayerValues("Shapley value", shapley["status_text"], _estimates(shapley)),
+        PlayerValues(
+            f"Value with at most {values['restricted_to']} removed",
+            "The mean contribution to nearly whole models, the ones that pruning leaves.",
+            _estimates(restricted),
+        ),
+    )
+
+
+def _estimates(values: Mapping[str, Any]) -> tuple[Estimate, ...]:
+    columns = (values["values"], values["lower"], values["upper"])
+    return tuple(Estimate(*map(_number, row)) for row in zip(*columns, strict=True))
+
+
+def _fit(work: Workspace) -> SurrogateFit:
+    evaluation, rows = read_evaluation(work.directory)
+    scores = [
+        FitScore(name, None, s.count, s.r2, s.spearman, s.mae)
+        for name, s in evaluation.overall.items()
+    ]
+    scores += [
+        FitScore(name, removed, s.count, s.r2, s.spearman, s.mae)
+        for name, strata in evaluation.strata.items()
+        for removed, s in sorted(strata.items())
+    ]
+    return SurrogateFit(
+        removed=tuple((~rows["coalitions"]).sum(axis=1).tolist()),
+        measured=tuple(rows["measured"].tolist()),
+        predicted=tuple(rows["out_of_fold"].tolist()),
+        scores=tuple(scores),
+        coverage=evaluation.coverage,
+        level=evaluation.level,
+    )
+
+
+def _warnings(
+    work: Workspace, values: Mapping[str, Any], searched: Mapping[str, Any], fit: SurrogateFit
+) -> list[str]:
+    found = list(work.texts.warnings)
+    if searched["spent_on_baselines"]:
+        found.append(
+            f"{searched['spent_on_baselines']} more coalitions were measured for the baselines' "
+            "sets (or by earlier runs in this directory) and are not part of the budget."
+        )
+    if searched["exact"]:
+        found.append(
+            "Every coalition was measured: values and chosen sets are exact on the calibration "
+            "text, and the surrogate serves queries only."
+        )
+    elif (r2 := fit.scores[0].r2) is not None and r2 < _LOW_R2:
+        found.append(
+            f"The surrogate explains {100 * r2:.0f} % of the held-out variance: trust measured "
+            "sets more than predictions, or raise --budget."
+        )
+    if values["shapley"]["status"] == "FELL_BACK":
+        found.append(values["shapley"]["status_text"])
+    if len(work.texts.calibration.tokens) < _FEW_SEQUENCES:
+        found.append(
+            f"Only {len(work.texts.calibration.tokens)} calibration sequences: the ranking may "
+            "change on other text; raise --sequences."
+        )
+    errors = values["shapley_text_standard_errors"]
+    if errors is not None:
+        spread = float(np.median(errors))
+        found.append(
+            f"Other calibration text of this kind would move a value by about {spread:.3f} "
+            "(median standard error over sequences); the bars' intervals leave this out."
+        )
+    return found
+
+
+def _device(work: Workspace) -> str:
+    device = work.model.device
+    if device.type == "cuda":
+        import torch
+
+        return f"{torch.cuda.get_device_name(device)}, {work.workers} workers"
+    memory = psutil.virtual_memory().total / 2**30
+    return (
+        f"{psutil.cpu_count()} CPU cores ({platform.machine()}), {memory:.0f} GiB, "
+        f"{work.workers} workers"
+    )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

@@ -1,0 +1,124 @@
+"""Stage 3: what each layer is worth, with the uncertainty of the sample and of the text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cluster import Records
+from layershap.errors import UserError
+from layershap.stages.fit import Fitted, load_fitted
+from layershap.stages.plan import make_plan
+from layershap.workspace import CALIBRATION, Workspace
+from sampling import keys
+from shapley import (
+    TableGame,
+    Values,
+    bootstrap_values,
+    corrected_values,
+    estimate_interactions,
+    exact_interactions,
+    exact_restricted,
+    exact_values,
+    regression_operator,
+    restricted_values,
+    surrogate_values,
+)
+
+__all__ = ["values"]
+
+_MOST_EXACT_INTERACTIONS = 14
+
+
+def values(work: Workspace, fitted: Fitted | None = None) -> dict[str, Any]:
+    """Compute and write `values.json`: Shapley and size-restricted values, interactions."""
+    plan = make_plan(work.config, len(work.players))
+    records = work.campaign(CALIBRATION).read(plan.design)
+    fitted = fitted or load_fitted(work)
+    game = fitted.game(work.players)
+    r = max(plan.counts)
+    if plan.exact and records.ok.all():
+        table = _table(records, work.players)
+        shapley, restricted = exact_values(table), exact_restricted(table, r)
+    else:
+        shapley = _sampled(records, fitted, work)
+        restricted = restricted_values(game, r, seed=work.config.seed)
+    if plan.exact and records.ok.all() and plan.n <= _MOST_EXACT_INTERACTIONS:
+        interactions, errors = exact_interactions(_table(records, work.players)), None
+    else:
+        estimate = estimate_interactions(game, seed=work.config.seed, calls=_calls(plan.n))
+        interactions, errors = estimate.values, estimate.standard_errors
+    content = {
+        "fingerprint": work.campaign(CALIBRATION).fingerprint,
+        "unit": "nats per token (minus NLL)",
+        "shapley": shapley.to_dict(),
+        "shapley_text_standard_errors": _text_errors(records, shapley, work.config.seed),
+        "restricted": restricted.to_dict(),
+        "restricted_to": r,
+        "interactions": interactions.tolist(),
+        "interaction_standard_errors": None if errors is None else errors.tolist(),
+    }
+    work.directory.write_json(work.directory.values, content)
+    least = [f"{work.players[i]} ({shapley.values[i]:+.3f})" for i in shapley.ranking()[:3]]
+    work.console.say(f"least valuable layers: {', '.join(least)}")
+    return content
+
+
+def _table(records: Records, players: tuple[str, ...]) -> TableGame:
+    index = records.coalitions @ (1 << np.arange(len(players), dtype=np.int64))
+    table = np.empty(len(records))
+    table[index] = records.utilities
+    return TableGame(table, players)
+
+
+def _sampled(records: Records, fitted: Fitted, work: Workspace) -> Values:
+    """Surrogate values corrected on the design's coalitions, which are uniform in each size."""
+    n = len(work.players)
+    # The surrogate without its memory of measurements: the correction needs its own predictions.
+    from surrogate import SurrogateGame
+
+    game = SurrogateGame(fitted.regressor, work.players)
+    own = surrogate_values(game, n, seed=work.config.seed)
+    kept = records.coalitions[records.ok]
+    sizes = set(kept.sum(axis=1).tolist())
+    if not {0, n} <= sizes:
+        work.console.warn(
+            "The model without any layer has no finite loss: the values are the surrogate's own."
+        )
+        return own
+    rows = {key: i for i, key in enumerate(keys(fitted.coalitions))}
+    try:
+        place = np.array([rows[key] for key in keys(kept)])
+    except KeyError:
+        raise UserError(
+            f"{work.directory.surrogate}: fitted before some coalitions were measured; "
+            f"run layershap fit {work.directory.path} again"
+        ) from None
+    return corrected_values(
+        kept,
+        records.utilities[records.ok],
+        fitted.regressor.predict(kept),
+        own,
+        fitted.regressor.out_of_fold_[place],
+        budget=work.config.budget,
+        seed=work.config.seed,
+    )
+
+
+def _text_errors(records: Records, shapley: Values, seed: int) -> list[float] | None:
+    """Standard errors over the choice of calibration sequences, None with a single one."""
+    kept = records.ok
+    sizes = set(records.coalitions[kept].sum(axis=1).tolist())
+    n = len(records.players)
+    if len(records.sequence_tokens) < 2 or not {0, n} <= sizes:
+        return None
+    weight = shapley.diagnostics.get("unpaired_weight", 1.0)
+    operator = regression_operator(records.coalitions[kept], n, weight)
+    tokens = records.sequence_tokens.astype(float)
+    return bootstrap_values(operator, -records.nll[kept], tokens, seed).standard_errors.tolist()
+
+
+def _calls(n: int) -> int:
+    """Enough second differences for small games, bounded time for deep ones."""
+    return min(2_000_000, max(200_000, 20_000 * n))

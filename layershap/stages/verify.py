@@ -1,0 +1,147 @@
+"""Stage 5: every chosen set and every baseline on text that the search never saw, and its speed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import t as student
+
+from cluster import Records
+from layershap.errors import RunFailed
+from layershap.stages.plan import make_plan
+from layershap.workspace import HELDOUT, Workspace
+from llm.speed import Speed, measure_speed
+
+__all__ = ["export_command", "paired_interval", "verify"]
+
+Set = tuple[int, ...]
+
+
+def verify(work: Workspace) -> dict[str, Any]:
+    """Measure on the held-out text, time, and write `recommendations.json`.
+
+    Raises:
+        RunFailed: the dense model's own loss on the held-out text is not finite.
+    """
+    plan = make_plan(work.config, len(work.players))
+    candidates = work.directory.read_json(work.directory.candidates, "search")
+    chosen = {int(k): tuple(sets[0]["removed"]) for k, sets in candidates["sets"].items()}
+    rivals = {
+        name: {int(k): tuple(removed) for k, removed in sets.items()}
+        for name, sets in candidates["baselines"].items()
+    }
+    wanted: list[Set] = list(
+        dict.fromkeys(
+            [(), *chosen.values(), *(s for sets in rivals.values() for s in sets.values())]
+        )
+    )
+    rows = np.ones((len(wanted), plan.n), dtype=bool)
+    for row, removed in enumerate(wanted):
+        rows[row, list(removed)] = False
+    work.measure(HELDOUT, rows, "verifying")
+    work.close_workers()
+    records = work.campaign(HELDOUT).read(rows)
+    if not records.ok[0]:
+        raise RunFailed(
+            f"model {work.config.title}: the loss of the whole model is not finite on the held-out "
+            "text; try --dtype float32"
+        )
+    facts = {s: _quality(records, row) for row, s in enumerate(wanted)}
+    for removed, speed in _speeds(work, wanted[1:]).items():
+        facts[removed] |= speed
+    dense = facts[()]
+    recommendations = []
+    for count, removed in chosen.items():
+        sets = candidates["sets"][str(count)]
+        recommendations.append(
+            {
+                "count": count,
+                "removed": list(removed),
+                "source": sets[0]["source"],
+                "calibration_cost": sets[0]["cost"],
+                "predicted_utility": sets[0]["predicted"],
+                **facts[removed],
+                "parameters_saved": _parameters(work, removed),
+                "export": export_command(work, removed),
+                "baselines": [
+                    {"method": name, "removed": list(by[count]), **facts[by[count]]}
+                    for name, by in rivals.items()
+                ],
+            }
+        )
+    content = {
+        "fingerprint": work.campaign(HELDOUT).fingerprint,
+        "text": work.texts.heldout.source,
+        "tokens": int(work.texts.heldout.predicted.sum()),
+        "dense": {**dense, "parameters": work.model.num_parameters()},
+        "recommendations": recommendations,
+    }
+    work.directory.write_json(work.directory.recommendations, content)
+    return content
+
+
+def paired_interval(
+    difference_S: Float[np.ndarray, "S"], weights_S: Float[np.ndarray, "S"]
+) -> tuple[float, float, float]:
+    """Weighted mean of per-sequence differences with its 95 % Student interval.
+
+    The same sequences are scored by both models, so what makes a sequence hard for both cancels.
+    With a single sequence there is no interval (NaN).
+    """
+    share = weights_S / weights_S.sum()
+    mean = float(share @ difference_S)
+    size = len(difference_S)
+    if size < 2:
+        return mean, float("nan"), float("nan")
+    error = np.sqrt(size / (size - 1) * float((share**2) @ (difference_S - mean) ** 2))
+    half = float(student.ppf(0.975, size - 1)) * float(error)
+    return mean, mean - half, mean + half
+
+
+def export_command(work: Workspace, removed: Set) -> str:
+    """The command that writes the checkpoint without these layers."""
+    run = work.directory.path
+    return f"layershap export {run} --remove {','.join(map(str, removed))} --to {run}-without-" + (
+        "-".join(map(str, removed))
+    )
+
+
+def _quality(records: Records, row: int) -> dict[str, Any]:
+    weights = records.sequence_tokens.astype(np.float64)
+    nll_S = records.nll.astype(np.float64)
+    mean, lower, upper = paired_interval(nll_S[row] - nll_S[0], weights)
+    nll = -float(records.utilities[row])
+    share = weights / weights.sum()
+    return {
+        "nll": nll,
+        "perplexity": float(np.exp(min(nll, 700.0))),
+        "difference": mean,
+        "difference_lower": lower,
+        "difference_upper": upper,
+        "kl": float(share @ records.kl[row].astype(np.float64)),
+        "top1": float(share @ records.top1[row].astype(np.float64)),
+    }
+
+
+def _speeds(work: Workspace, sets: list[Set]) -> dict[Set, dict[str, Any]]:
+    if work.config.speed_rounds == 0:
+        return {}
+    with work.console.status("timing the sets beside the dense model"):
+        speeds = measure_speed(
+            work.model, sets, work.texts.heldout.tokens, rounds=work.config.speed_rounds
+        )
+    return {speed.removed: {"speed": _plain(speed)} for speed in speeds}
+
+
+def _plain(speed: Speed) -> dict[str, Any]:
+    return {k: v for k, v in asdict(speed).items() if k != "removed"}
+
+
+def _parameters(work: Workspace, removed: Set) -> int:
+    from llm import find_stack
+
+    layers = find_stack(work.model).layers
+    return sum(p.numel() for i in removed for p in layers[i].parameters())

@@ -1,0 +1,105 @@
+"""From the configuration's texts to token sequences: to search on and to verify on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from layershap.config import RunConfig
+from layershap.demo.corpus import Split, split_text
+from layershap.errors import UserError
+from llm import TextError, TokenText, cut_sequences, read_dataset, read_file, tokenise
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["Texts", "load_texts"]
+
+_USUAL_LENGTH = 256
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The two texts of a run, and what a person should know about them."""
+
+    calibration: TokenText
+    heldout: TokenText
+    warnings: tuple[str, ...]
+
+
+def load_texts(config: RunConfig, tokenizer: PreTrainedTokenizerBase, model_config: Any) -> Texts:
+    """Tokenise the calibration and the held-out text.
+
+    Without a held-out text, the last part of the calibration text is kept away from the search.
+
+    Raises:
+        TextError: a text is missing, unreadable or too short.
+        UserError: the sequence length does not fit the model.
+    """
+    length = _length(config, model_config)
+    bos = _bos(tokenizer)
+
+    def cut(stream: np.ndarray, sequences: int, source: str) -> TokenText:
+        return cut_sequences(stream, sequences=sequences, length=length, source=source, bos=bos)
+
+    calibration, source = _stream(config.calibration, "calibration", tokenizer)
+    if config.heldout or not config.calibration:
+        heldout, heldout_source = _stream(config.heldout, "heldout", tokenizer)
+    else:
+        at = _split(calibration, config, length - (bos is not None), source)
+        heldout, heldout_source = calibration[at:], f"{source} (last part)"
+        calibration = calibration[:at]
+    texts = (
+        cut(calibration, config.sequences, source),
+        cut(heldout, config.heldout_sequences, heldout_source),
+    )
+    wanted = (config.sequences, config.heldout_sequences)
+    warnings = [
+        f"The {kind} text gave {len(text.tokens)} of {count} sequences of {length} tokens."
+        for kind, text, count in zip(("calibration", "held-out"), texts, wanted, strict=True)
+        if len(text.tokens) < count
+    ]
+    return Texts(*texts, tuple(warnings))
+
+
+def _stream(
+    sources: Sequence[str], split: Split, tokenizer: PreTrainedTokenizerBase
+) -> tuple[np.ndarray, str]:
+    if not sources:
+        kind = "held-out" if split == "heldout" else split
+        return tokenise(tokenizer, split_text(split)), f"Python library, {kind} files"
+    texts = [t for s in sources for t in (read_dataset(s[3:]) if s[:3] == "hf:" else read_file(s))]
+    return tokenise(tokenizer, texts), ", ".join(s.rstrip("/").split("/")[-1] for s in sources)
+
+
+def _split(stream: np.ndarray, config: RunConfig, body: int, source: str) -> int:
+    available = len(stream) // body
+    if available < 2:
+        raise TextError(
+            f"text {source}: {len(stream)} tokens are not two sequences of {body} (one to search "
+            "on, one to verify on); give a longer text, --heldout FILE or a smaller "
+            "--sequence-length"
+        )
+    share = config.sequences / (config.sequences + config.heldout_sequences)
+    return body * min(max(round(available * share), 1), available - 1)
+
+
+def _length(config: RunConfig, model_config: Any) -> int:
+    context = getattr(model_config, "max_position_embeddings", None) or 10**9
+    length = config.sequence_length or min(_USUAL_LENGTH, context)
+    if length > context:
+        raise UserError(
+            f"--sequence-length {length}: longer than the model's context of {context} tokens; "
+            "choose a shorter one"
+        )
+    return length
+
+
+def _bos(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The id that the tokenizer itself puts first, for models that need it (Gemma)."""
+    bos: Any = tokenizer.bos_token_id
+    ids: Any = tokenizer("a")["input_ids"]
+    return bos if bos is not None and len(ids) > 1 and ids[0] == bos else None

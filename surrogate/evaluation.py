@@ -1,0 +1,177 @@
+"""Held-out quality of the surrogate beside scikit-learn's learners on the same folds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import RidgeCV
+
+from surrogate.conformal import Conformal
+from surrogate.quadratic import pair_features
+from surrogate.regressor import SurrogateRegressor
+from surrogate.scores import Scores, by_stratum, score
+
+__all__ = ["BASELINES", "SURROGATE", "Evaluation", "evaluate", "gradient_boosting", "ridge_pairs"]
+
+SURROGATE = "surrogate"
+Learner = Callable[
+    [Bool[np.ndarray, "m n"], Float[np.ndarray, "m"], Bool[np.ndarray, "B n"]],
+    Float[np.ndarray, "B"],
+]
+
+
+def ridge_pairs(
+    coalitions: Bool[np.ndarray, "m n"],
+    utilities: Float[np.ndarray, "m"],
+    asked: Bool[np.ndarray, "B n"],
+) -> Float[np.ndarray, "B"]:
+    """Returns scikit-learn's ``RidgeCV`` predictions from players and pairs of players."""
+    model = RidgeCV(alphas=np.logspace(-3, 4, 15))
+    model.fit(pair_features(np.where(coalitions, 1.0, -1.0)), utilities)
+    return np.asarray(model.predict(pair_features(np.where(asked, 1.0, -1.0))))
+
+
+def gradient_boosting(
+    coalitions: Bool[np.ndarray, "m n"],
+    utilities: Float[np.ndarray, "m"],
+    asked: Bool[np.ndarray, "B n"],
+) -> Float[np.ndarray, "B"]:
+    """Returns scikit-learn's histogram gradient boosting predictions."""
+    # The default of 20 rows a leaf leaves a few dozen coalitions without a single split.
+    model = HistGradientBoostingRegressor(min_samples_leaf=5, random_state=0)
+    model.fit(coalitions.astype(np.float64), utilities)
+    return np.asarray(model.predict(asked.astype(np.float64)))
+
+
+BASELINES: dict[str, Learner] = {
+    "ridge with pairs": ridge_pairs,
+    "gradient boosting": gradient_boosting,
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Held-out scores; every learner predicted each coalition without having seen it.
+
+    Attributes:
+        players: number of players.
+        coalitions: number of measured coalitions.
+        folds: number of cross-validation folds, the same for all learners.
+        overall: scores of each learner.
+        strata: scores of each learner by number of removed players.
+        level: nominal level of the surrogate's intervals.
+        coverage: share of held-out utilities inside intervals calibrated on the other folds;
+            None where there are too few coalitions for the level.
+    """
+
+    players: int
+    coalitions: int
+    folds: int
+    overall: dict[str, Scores]
+    strata: dict[str, dict[int, Scores]]
+    level: float
+    coverage: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain JSON types."""
+        return {
+            "players": self.players,
+            "coalitions": self.coalitions,
+            "folds": self.folds,
+            "overall": {name: scores.to_dict() for name, scores in self.overall.items()},
+            "strata": {
+                name: {str(removed): scores.to_dict() for removed, scores in rows.items()}
+                for name, rows in self.strata.items()
+            },
+            "level": self.level,
+            "coverage": self.coverage,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
+        """Builds it from what ``to_dict`` returned."""
+        return cls(
+            players=data["players"],
+            coalitions=data["coalitions"],
+            folds=data["folds"],
+            overall={name: Scores(**scores) for name, scores in data["overall"].items()},
+            strata={
+                name: {int(removed): Scores(**scores) for removed, scores in rows.items()}
+                for name, rows in data["strata"].items()
+            },
+            level=data["level"],
+            coverage=data["coverage"],
+        )
+
+
+def evaluate(
+    regressor: SurrogateRegressor,
+    X: Bool[np.ndarray, "m n"],
+    y: Float[np.ndarray, "m"],
+    removed: Int[np.ndarray, "m"] | None = None,
+    *,
+    level: float = 0.95,
+) -> Evaluation:
+    """Scores a fitted surrogate and the baselines by the surrogate's own folds.
+
+    Args:
+        regressor: fitted on exactly these rows.
+        X: the coalitions.
+        y: their utilities.
+        removed: the stratum of each row; the number of removed players when omitted.
+        level: of the intervals whose coverage is measured.
+
+    Raises:
+        ValueError: if the rows are not those of the fit.
+    """
+    coalitions = np.asarray(X) == 1
+    utilities = np.asarray(y, np.float64)
+    held_out = getattr(regressor, "out_of_fold_", None)
+    if held_out is None or held_out.shape != utilities.shape or len(coalitions) != len(utilities):
+        raise ValueError(
+            f"regressor must be fitted on exactly these {len(utilities)} coalitions;"
+            " fit it on X and y first"
+        )
+    strata = (~coalitions).sum(axis=1) if removed is None else np.asarray(removed, np.int64)
+    predictions = {SURROGATE: held_out}
+    fold = regressor.folds_
+    for name, learner in BASELINES.items():
+        predicted = np.empty_like(utilities)
+        for k in range(int(fold.max()) + 1):
+            rows = fold == k
+            predicted[rows] = learner(coalitions[~rows], utilities[~rows], coalitions[rows])
+        predictions[name] = predicted
+    return Evaluation(
+        players=coalitions.shape[1],
+        coalitions=len(utilities),
+        folds=int(fold.max()) + 1,
+        overall={name: score(values, utilities) for name, values in predictions.items()},
+        strata={
+            name: by_stratum(values, utilities, strata) for name, values in predictions.items()
+        },
+        level=level,
+        coverage=_coverage(utilities - held_out, (~coalitions).sum(axis=1), fold, level),
+    )
+
+
+def _coverage(
+    errors: Float[np.ndarray, "m"],
+    removed: Int[np.ndarray, "m"],
+    fold: Int[np.ndarray, "m"],
+    level: float,
+) -> float | None:
+    inside = np.empty(len(errors), dtype=bool)
+    players = int(removed.max())
+    for k in range(int(fold.max()) + 1):
+        rows = fold == k
+        try:
+            widths = Conformal.of(errors[~rows], removed[~rows], players).half_widths(level)
+        except ValueError:
+            return None
+        inside[rows] = np.abs(errors[rows]) <= widths[removed[rows]]
+    return float(inside.mean())

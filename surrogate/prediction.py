@@ -1,0 +1,149 @@
+"""Fast prediction: the whole ensemble as one compiled program on chunks of fixed shape."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from surrogate.device import computing
+from surrogate.ensemble import Ensemble, member_mix
+from surrogate.network import Networks
+
+__all__ = ["Predictor", "predict_learners"]
+
+SMALL_CHUNK = 256
+CHUNK = 1024
+# Up to this many players a large batch is answered from a table of all coalitions.
+MOST_TABULATED = 20
+POINTS_STEP = 256
+
+
+class Predictor:
+    """An ensemble made ready to predict: weights folded together and put on the device once."""
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        """Folds the weights of a fitted ensemble."""
+        self.players = len(ensemble.process.lengths)
+        self._mean, self._scale = ensemble.mean, ensemble.scale
+        with computing():
+            self._weights = {name: jnp.asarray(part) for name, part in _fused(ensemble).items()}
+
+    def __call__(self, coalitions: Bool[np.ndarray, "B n"]) -> Float[np.ndarray, "B"]:
+        """Returns the stacked prediction, in the units of the measured utilities.
+
+        When there are more rows than coalitions exist (up to 20 players), every coalition is
+        computed once and looked up.
+        """
+        n = self.players
+        if n <= MOST_TABULATED and len(coalitions) > 1 << n:
+            codes = np.arange(1 << n)
+            every = (codes[:, None] >> np.arange(n)) & 1 == 1
+            # Sums of powers of two are exact in float32 up to 2^24.
+            powers = (1 << np.arange(n)).astype(np.float32)
+            return self(every)[(coalitions @ powers).astype(np.int32)]
+        standardised = _in_chunks(self._weights, coalitions)
+        return self._mean + self._scale * standardised.astype(np.float64)
+
+
+def predict_learners(
+    ensemble: Ensemble, coalitions: Bool[np.ndarray, "B n"]
+) -> Float[np.ndarray, "B k"]:
+    """Returns the prediction of the process, the quadratic fit and each neural member."""
+    signs = np.where(coalitions, 1.0, -1.0)
+    columns = [ensemble.process(signs), ensemble.quadratic(signs)]
+    networks = ensemble.networks
+    inputs = signs.astype(np.float32)
+    for k in range(len(networks.bias)):
+        hidden = np.tanh(inputs @ networks.first[k] + networks.first_bias[k])
+        hidden = np.tanh(hidden @ networks.second[k] + networks.second_bias[k])
+        value = networks.bias[k] + inputs @ networks.linear[k] + hidden @ networks.last[k]
+        columns.append(value + ((inputs @ networks.pairs[k]) * inputs).sum(axis=1))
+    return ensemble.mean + ensemble.scale * np.stack(columns, axis=1)
+
+
+def _fused(ensemble: Ensemble) -> dict[str, np.ndarray]:
+    """Folds the stacking weights into the arrays and all quadratic parts into one."""
+    process, quadratic = ensemble.process, ensemble.quadratic
+    by_process, by_quadratic = ensemble.stack[:2]
+    mix = member_mix(ensemble)
+    used = mix > 0
+    networks = Networks(**{name: array[used] for name, array in vars(ensemble.networks).items()})
+    mix = mix[used]
+    weights = {
+        "bias": np.asarray(
+            by_quadratic * quadratic.bias
+            + mix @ networks.bias
+            + by_process * process.constant * process.weights.sum()
+        ),
+        "linear": by_quadratic * quadratic.linear
+        + mix @ networks.linear
+        + by_process * process.slopes * (process.weights @ process.points),
+        "pairs": by_quadratic * quadratic.pairs + np.tensordot(mix, networks.pairs, 1),
+        "first": np.moveaxis(networks.first, 0, 1).reshape(len(process.lengths), -1),
+        "first_bias": networks.first_bias.reshape(-1),
+        "second": networks.second,
+        "second_bias": networks.second_bias,
+        "last": networks.last * mix[:, None],
+    }
+    if by_process > 0:
+        count = len(process.points)
+        room = -(-count // POINTS_STEP) * POINTS_STEP
+        centres = np.zeros((len(process.lengths), room))
+        centres[:, :count] = (0.5 * process.lengths * process.points).T
+        heights = np.zeros(room)
+        heights[:count] = by_process * process.variance * process.weights
+        weights |= {
+            "centres": centres,
+            "heights": heights,
+            "offset": np.asarray(0.5 * process.lengths.sum()),
+        }
+    return {name: np.asarray(array, np.float32) for name, array in weights.items()}
+
+
+@jax.jit
+def _evaluate(weights: dict[str, jax.Array], coalitions: jax.Array) -> jax.Array:
+    signs = 2.0 * coalitions.astype(jnp.float32) - 1.0
+    total = weights["bias"] + signs @ weights["linear"]
+    total += ((signs @ weights["pairs"]) * signs).sum(-1)
+    members, width = weights["second_bias"].shape
+    if members:
+        hidden = jnp.tanh(signs @ weights["first"] + weights["first_bias"])
+        for k in range(members):
+            inner = hidden[:, k * width : (k + 1) * width] @ weights["second"][k]
+            total += jnp.tanh(inner + weights["second_bias"][k]) @ weights["last"][k]
+    if "centres" in weights:
+        total += jnp.exp(signs @ weights["centres"] - weights["offset"]) @ weights["heights"]
+    return total
+
+
+def _in_chunks(
+    weights: dict[str, jax.Array], coalitions: Bool[np.ndarray, "B n"]
+) -> Float[np.ndarray, "B"]:
+    count = len(coalitions)
+    result = np.empty(count, np.float32)
+    chunk = SMALL_CHUNK if count <= SMALL_CHUNK else CHUNK
+    starts = range(0, count, chunk)
+
+    def work(start: int) -> None:
+        rows = coalitions[start : start + chunk]
+        if len(rows) < chunk:
+            rows = np.concatenate([rows, np.zeros((chunk - len(rows), rows.shape[1]), bool)])
+        with computing():
+            values = np.asarray(_evaluate(weights, rows.view(np.uint8)))
+        result[start : start + chunk] = values[: count - start]
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = min(len(starts), cores or 1)
+    if workers <= 1:
+        for start in starts:
+            work(start)
+    else:
+        # The compiled program leaves Python's lock, and one core is kept busy by one chunk.
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(work, starts))
+    return result

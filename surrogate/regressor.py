@@ -1,0 +1,211 @@
+"""The surrogate as a scikit-learn regressor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
+
+from surrogate.conformal import Conformal
+from surrogate.ensemble import LEARNERS, FitSettings, fit_ensemble
+from surrogate.prediction import Predictor, predict_learners
+from surrogate.scores import score
+
+__all__ = ["SurrogateRegressor"]
+
+# Every learner keeps at least this share in the spread, so that disagreement stays visible
+# when stacking trusts one learner alone.
+SPREAD_SHARE = 0.1
+
+
+class SurrogateRegressor(RegressorMixin, BaseEstimator):
+    """Predicts the utility of any coalition from measured ones.
+
+    Neural networks (linear, pairwise and multilayer perceptron terms), a Gaussian process with
+    a length scale for each player and a ridge regression with pairs, stacked by out-of-fold
+    error. It computes on the CPU unless JAX is configured otherwise.
+
+    Args:
+        members: neural members of the final fit, at least 2.
+        folds: cross-validation folds, at least 2.
+        width: units of each of a member's two hidden layers.
+        steps: optimiser steps; None for 800, growing with the number of rows beyond 1,000.
+        batch: rows of an optimiser step.
+        process_points: most coalitions that the Gaussian process remembers. Prediction time
+            grows with it.
+        seed: of every random stream.
+
+    Attributes:
+        ensemble_: the fitted ensemble.
+        predictor_: the same, ready to predict.
+        out_of_fold_: prediction of each row by learners that did not see it, in utility units.
+        folds_: the fold of each row.
+        scores_: R², Spearman and mean absolute error of ``out_of_fold_``.
+        conformal_: held-out residuals by number of removed players.
+        stack_: weight of each kind of learner.
+        n_features_in_: number of players.
+    """
+
+    def __init__(
+        self,
+        members: int = 6,
+        folds: int = 5,
+        width: int = 64,
+        steps: int | None = None,
+        batch: int = 128,
+        process_points: int = 2048,
+        seed: int = 0,
+    ) -> None:
+        self.members = members
+        self.folds = folds
+        self.width = width
+        self.steps = steps
+        self.batch = batch
+        self.process_points = process_points
+        self.seed = seed
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Float[np.ndarray, "m"] | None = None
+    ) -> SurrogateRegressor:
+        """Fits the surrogate and its held-out scores.
+
+        Args:
+            X: coalitions [m, n], boolean or 0/1, True = kept.
+            y: finite utilities [m].
+            sample_weight: not negative; 0 leaves a row out of every fit.
+
+        Raises:
+            ValueError: if a shape, a value or a parameter does not fit.
+        """
+        coalitions = _coalitions(X)
+        utilities = _utilities(y, len(coalitions))
+        weights = _weights(sample_weight, len(coalitions))
+        settings = self._settings(coalitions, weights)
+        ensemble, held_out, fold = fit_ensemble(coalitions, utilities, weights, settings)
+        used = weights > 0
+        removed = (~coalitions).sum(axis=1)
+        self.n_features_in_ = coalitions.shape[1]
+        self.ensemble_ = ensemble
+        self.predictor_ = Predictor(ensemble)
+        self.out_of_fold_ = held_out
+        self.folds_ = fold
+        self.scores_ = score(held_out[used], utilities[used])
+        self.stack_ = dict(zip(LEARNERS, map(float, ensemble.stack), strict=True))
+        self.conformal_ = Conformal.of(
+            (utilities - held_out)[used], removed[used], self.n_features_in_
+        )
+        return self
+
+    def predict(self, X: Any) -> Float[np.ndarray, "B"]:
+        """Returns the predicted utility of each coalition."""
+        coalitions = self._known(X)
+        return self.predictor_(coalitions)
+
+    def predict_interval(
+        self, X: Any, level: float = 0.95
+    ) -> tuple[Float[np.ndarray, "B"], Float[np.ndarray, "B"]]:
+        """Returns lower and upper bounds that hold the utility with the given probability.
+
+        The half-width depends on the number of removed players; see ``Conformal``. Valid for
+        coalitions drawn like the measured ones of that number; a coalition that a search chose
+        because its prediction is high is not such a draw.
+
+        Raises:
+            ValueError: if there are too few measured coalitions for the level.
+        """
+        coalitions = self._known(X)
+        half = self.conformal_.half_widths(level)[(~coalitions).sum(axis=1)]
+        middle = self.predictor_(coalitions)
+        return middle - half, middle + half
+
+    def predict_spread(self, X: Any) -> Float[np.ndarray, "B"]:
+        """Returns the standard deviation of the ensemble's learners, in utility units."""
+        coalitions = self._known(X)
+        ensemble = self.ensemble_
+        columns = predict_learners(ensemble, coalitions)
+        share = ensemble.stack + SPREAD_SHARE
+        kinds = ensemble.networks.setting
+        counts = np.bincount(kinds, minlength=len(share) - 2)
+        weights = np.concatenate([share[:2], share[2 + kinds] / counts[kinds]])
+        weights = weights / weights.sum()
+        middle = columns @ weights
+        return np.sqrt(((columns - middle[:, None]) ** 2) @ weights)
+
+    def _known(self, X: Any) -> np.ndarray:
+        check_is_fitted(self, "ensemble_")
+        coalitions = _coalitions(X)
+        if coalitions.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X has {coalitions.shape[1]} players, but the surrogate was fitted on"
+                f" {self.n_features_in_}; pass coalitions of the same game"
+            )
+        return coalitions
+
+    def _settings(self, coalitions: np.ndarray, weights: np.ndarray) -> FitSettings:
+        least = {"members": 2, "folds": 2, "width": 1, "batch": 1, "process_points": 1, "seed": 0}
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer) or value < bound:
+                raise ValueError(f"{name} must be an integer of at least {bound}, got {value!r}")
+        if self.steps is not None and self.steps < 2:
+            raise ValueError(f"steps must be at least 2, got {self.steps}; try 800")
+        different = len(np.unique(coalitions[weights > 0], axis=0))
+        if different < 2 * self.folds:
+            raise ValueError(
+                f"X must hold at least {2 * self.folds} distinct coalitions of positive weight"
+                f" for {self.folds} folds, got {different}; measure more"
+            )
+        rows = len(coalitions)
+        steps = self.steps or int(800 * min(4.0, max(1.0, np.sqrt(rows / 1000))))
+        return FitSettings(
+            members=int(self.members),
+            folds=int(self.folds),
+            width=int(self.width),
+            steps=steps,
+            batch=int(self.batch),
+            process_points=int(self.process_points),
+            seed=int(self.seed),
+        )
+
+
+def _coalitions(X: Any) -> np.ndarray:
+    rows = np.asarray(X)
+    if rows.ndim != 2 or rows.shape[1] < 2:
+        raise ValueError(
+            f"X must be a table [coalitions, players] of at least 2 players,"
+            f" got shape {list(rows.shape)}"
+        )
+    if rows.dtype != np.bool_:
+        if rows.dtype.kind not in "iuf" or not np.isin(rows, (0, 1)).all():
+            raise ValueError("X must hold booleans (or 0 and 1), True = player kept")
+        rows = rows == 1
+    return np.ascontiguousarray(rows)
+
+
+def _utilities(y: Any, rows: int) -> np.ndarray:
+    utilities = np.asarray(y, dtype=np.float64)
+    if utilities.shape != (rows,):
+        raise ValueError(
+            f"y must hold one utility for each of {rows} coalitions,"
+            f" got shape {list(utilities.shape)}"
+        )
+    if bad := int((~np.isfinite(utilities)).sum()):
+        raise ValueError(f"y has {bad} non-finite utilities; leave those coalitions out")
+    return utilities
+
+
+def _weights(sample_weight: Any, rows: int) -> np.ndarray:
+    if sample_weight is None:
+        return np.ones(rows)
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != (rows,) or not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(
+            f"sample_weight must hold {rows} finite weights of at least 0,"
+            f" got shape {list(weights.shape)}"
+        )
+    if not weights.any():
+        raise ValueError("sample_weight must have a positive entry")
+    return weights

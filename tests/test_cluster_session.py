@@ -1,0 +1,80 @@
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+
+import pytest
+
+from cluster import ClusterUnreachable, connect
+
+
+def refused(address):
+    began = time.perf_counter()
+    with pytest.raises(ClusterUnreachable) as caught, connect(address, workers=1):
+        pass
+    assert time.perf_counter() - began < 15
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_nobody_at_the_address():
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = server.getsockname()[1]
+    text = refused(f"127.0.0.1:{port}")
+    assert f"127.0.0.1:{port}" in text
+    assert "refused" in text
+    assert "ray start --head" in text
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
+def test_somebody_else_at_the_address(answer):
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+
+        def serve():
+            line, _ = server.accept()
+            with line:
+                line.recv(100)
+                line.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        text = refused(f"127.0.0.1:{server.getsockname()[1]}")
+        thread.join()
+    assert "something else" in text
+
+
+def test_a_server_that_never_answers():
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        assert "timed out" in refused(f"ray://127.0.0.1:{server.getsockname()[1]}")
+
+
+@pytest.mark.parametrize("address", ["cluster", ":6379", "host:port", "host:99999", ""])
+def test_addresses_that_are_none(address):
+    assert "host:port" in refused(address)
+
+
+def test_auto_without_a_cluster(monkeypatch, tmp_path):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    assert "finds no Ray cluster" in refused("auto")
+    (tmp_path / "ray").mkdir()
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        stale = f"127.0.0.1:{server.getsockname()[1]}"
+    (tmp_path / "ray" / "ray_current_cluster").write_text(stale)
+    assert stale in refused("auto")
+
+
+def test_a_ledger_needs_no_ray():
+    code = "import sys, cluster; sys.exit('ray' in sys.modules or 'torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_process_that_is_connected_keeps_its_connection(ray_address):
+    import ray
+
+    with connect(None, workers=1) as session:
+        assert not session.started
+        assert session.cpus == 2
+    assert ray.is_initialized()

@@ -1,0 +1,308 @@
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import math
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import pytest
+from report_samples import DENSE_NLL, QuadraticCost, sample_report
+
+from layershap.report import Estimate, Report, Rival, TextFacts, render
+from layershap.report.canvas import tick_labels, ticks
+from layershap.report.scatter import colour_bands
+from layershap.report.summary import asked, concerns, found, headline, recommended
+from layershap.report.wording import duration, fixed, joined, percent, signed, sizes
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+LOADING = {"src", "href", "xlink:href", "srcset", "data", "poster", "action", "background"}
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes and text, and checks that tags close in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.text.append(data)
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+    def ids(self) -> list[str]:
+        return [str(attrs["id"]) for _, attrs in self.tags if "id" in attrs]
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return sample_report()
+
+
+@pytest.fixture(scope="module")
+def html(report) -> str:
+    return render(report)
+
+
+def drawings(html: str) -> list[ET.Element]:
+    return [
+        ET.fromstring(svg)
+        for svg in re.findall(r'<div class="(?:wide|narrow)">(.*?)</div>', html, re.DOTALL)
+    ]
+
+
+def test_page_loads_nothing(html):
+    for tag, attributes in Page(html).tags:
+        assert not LOADING & attributes.keys(), f"<{tag}> loads {attributes}"
+        assert tag not in ("link", "iframe", "object", "embed", "img", "base")
+    assert "url(" not in html
+    assert "@import" not in html
+    assert "http:" not in html
+    assert "https:" not in html
+
+
+def test_policy_allows_the_own_script_only(html):
+    page = Page(html)
+    policy = next(a["content"] for t, a in page.tags if t == "meta" and "http-equiv" in a)
+    script = re.search(r"<script>(.*?)</script>", html, re.DOTALL)
+    assert script is not None
+    assert policy is not None
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    assert policy.startswith("default-src 'none'")
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert [tag for tag, _ in page.tags].count("script") == 1
+
+
+def test_all_sections_and_figures_present_once(html):
+    found = Page(html).ids()
+    assert len(found) == len(set(found))
+    assert {
+        "warnings", "recommendations", "frontier-size", "frontier-speed", "values-0", "values-1",
+        "interactions", "surrogate-fit", "recommendation-table", "rival-table", "pair-table",
+        "fit-table", "strata-table", "reproduce",
+    } - set(found) == {"warnings"}  # fmt: skip
+
+
+def test_every_export_command_has_a_copy_button(report, html):
+    page = Page(html)
+    copied = {attrs.get("data-copy") for tag, attrs in page.tags if tag == "button"}
+    for item in report.recommendations:
+        assert f'<code id="export-{item.size}">{item.command}</code>' in html
+        assert f"export-{item.size}" in copied
+    assert "reproduce-command" in copied
+
+
+def test_recommendation_figures_follow_the_game(report, html):
+    cost = QuadraticCost(12, 7)
+    words = Page(html).words
+    for item in report.recommendations:
+        value = cost.of(item.removed)
+        assert signed(value) in words
+        assert fixed(math.exp(DENSE_NLL + value)) in words
+
+
+def test_bar_lengths_are_proportional_to_values(html, report):
+    svg = html[html.index('id="values-0"') :]
+    svg = svg[svg.index('<div class="wide">') :]
+    widths = [
+        float(w) for w in re.findall(r"<rect [^>]*width=\"([\d.]+)\"", svg)[: len(report.players)]
+    ]
+    values = [abs(value.value) for value in report.values[0].values]
+    scale = widths[0] / values[0]
+    assert widths == pytest.approx([max(0.5, scale * value) for value in values], abs=0.02)
+
+
+@pytest.mark.parametrize("n", [3, 12, 80])
+def test_any_number_of_players(n):
+    report = sample_report(n)
+    html = render(report)
+    page = Page(html)
+    for name in report.players:
+        assert f">{name}</text>" in html or f">{name}</span>" in html
+    cells = re.findall(r'class="(?:pos|neg)(?: cell)?"[^>]*><title>', html)
+    assert len(cells) == n * (n - 1), "each pair once, in the wide and in the narrow drawing"
+    assert "interactions" in page.ids()
+
+
+def test_drawings_are_well_formed_and_hold_their_text(html):
+    found = drawings(html)
+    assert len(found) >= 12
+    for svg in found:
+        width = float(svg.attrib["width"])
+        height = float(svg.attrib["height"])
+        for text in svg.iter("text"):
+            assert 0 <= float(text.attrib["x"]) <= width
+            assert 0 <= float(text.attrib["y"]) <= height
+            assert text.text
+
+
+def test_without_rivals_speeds_intervals_and_surrogate():
+    report = sample_report(6, rivals=False, speeds=False, intervals=False, surrogate=False)
+    html = render(report)
+    page = Page(html)
+    assert not {"rival-table", "frontier-speed", "surrogate-fit", "fit-table"} & set(page.ids())
+    assert "frontier-size" in page.ids()
+    assert "Decoding" not in page.words
+    assert "nan" not in re.sub(r"[a-z]*nan[a-z]+|[a-z]+nan", "", page.words.lower())
+    assert "point estimate" in page.words
+    assert 'class="whisker"' not in html
+
+
+def test_values_that_are_not_finite_draw_no_bar():
+    report = sample_report(5)
+    panel = report.values[0]
+    values = (Estimate(math.nan), *panel.values[1:])
+    changed = dataclasses.replace(
+        report, values=(dataclasses.replace(panel, values=values), report.values[1])
+    )
+    assert "nan" not in render(changed).split("<style>")[0]
+    count = [render(r).count('class="fill s0" x=') for r in (report, changed)]
+    assert count[0] - count[1] == 2
+
+
+def test_hostile_names_are_escaped():
+    hostile = "<script>alert('x')</script>\"&"
+    report = dataclasses.replace(
+        sample_report(4, model=hostile, warnings=(hostile,)),
+        players=(hostile, "L1", "L2", "L3"),
+        calibration=TextFacts(hostile, 20_000),
+    )
+    report = dataclasses.replace(
+        report, provenance=dataclasses.replace(report.provenance, config=hostile, command=hostile)
+    )
+    html = render(report)
+    page = Page(html)
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert "<script>alert" not in html
+    assert hostile in page.words
+
+
+def test_headline_is_the_largest_set_inside_the_tolerance(report):
+    chosen = headline(report)
+    assert chosen is not None
+    for item in report.recommendations:
+        rises = math.expm1(item.difference.upper)
+        if item.size > chosen.size:
+            assert rises > report.tolerance
+    assert math.expm1(chosen.difference.upper) <= report.tolerance
+    assert "the largest that keeps perplexity within 10 %" in recommended(report)
+
+
+def test_headline_follows_the_choice_and_warns_outside_the_tolerance(report):
+    chosen = dataclasses.replace(report, chosen=8)
+    item = headline(chosen)
+    assert item is not None
+    assert item.size == 8
+    assert recommended(chosen).startswith("Do not prune without retraining")
+    assert "Removing 8 of 12 layers" in found(chosen)
+
+
+def test_sentences_state_budget_text_and_cost(report):
+    item = headline(report)
+    assert item is not None
+    assert "512 of at most 512 combinations" in asked(report)
+    assert "32,768 tokens" in asked(report)
+    assert signed(item.difference.value) in found(report)
+    assert fixed(math.exp(DENSE_NLL)) in found(report)
+
+
+def test_cheaper_rival_is_admitted(report):
+    first = report.recommendations[0]
+    better = Rival("luck", (5,), Estimate(first.difference.value - 0.03))
+    beaten = dataclasses.replace(
+        report,
+        recommendations=(dataclasses.replace(first, rivals=(better,)),),
+    )
+    assert "luck costs 0.030 nats per token less" in recommended(beaten)
+    assert any("cheaper set at 1 removed (luck)" in line for line in concerns(beaten))
+    assert re.search(
+        r'class="best">[^<]*' + re.escape(signed(better.difference.value)), render(beaten)
+    )
+
+
+def test_concerns_name_what_matters(report):
+    assert report.surrogate is not None
+    worse = [
+        dataclasses.replace(s, r2=0.31) if s.learner == "surrogate" else s
+        for s in report.surrogate.scores
+    ]
+    weak = dataclasses.replace(
+        report,
+        calibration=TextFacts("a note", 900),
+        excluded=3,
+        surrogate=dataclasses.replace(report.surrogate, scores=tuple(worse), coverage=0.6),
+        warnings=("said by the pipeline",),
+    )
+    lines = " ".join(concerns(weak))
+    for part in ("said by the pipeline", "900 tokens", "3 measured", "0.31", "ridge", "60 %"):
+        assert part in lines
+    assert concerns(report) == []
+
+
+def test_no_recommendations_still_renders(report):
+    empty = dataclasses.replace(report, recommendations=())
+    page = Page(render(empty))
+    assert "recommendations" not in page.ids()
+    assert "Raise the budget" in page.words
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"interactions": ((0.0,),)}, "interactions must be 12 rows"),
+        ({"chosen": 11}, "name one of the recommended sizes"),
+        ({"players": ("L0",), "interactions": None}, "give one a player"),
+    ],
+)
+def test_inconsistent_reports_are_refused(report, change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(report, **change)
+
+
+def test_ticks_are_round_and_inside():
+    assert ticks(0, 1, 5) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    assert ticks(-0.3, 8.3, 6, whole=True) == [0, 2, 4, 6, 8]
+    assert tick_labels([0.0, 0.25, 0.5]) == ["0.00", "0.25", "0.50"]
+    assert tick_labels([-1.0, 0.0]) == ["−1", "0"]
+    with pytest.raises(ValueError, match="ticks need a range"):
+        ticks(1, 1)
+
+
+def test_colour_bands_cover_every_size_once():
+    for found_sizes in ([4], list(range(1, 4)), list(range(1, 12)), list(range(80))):
+        bands = colour_bands(found_sizes)
+        assert [size for _, band in bands for size in band] == found_sizes
+        colours = [colour for colour, _ in bands]
+        assert colours == sorted(set(colours))
+        assert max(colours) <= 6
+
+
+def test_numbers_are_written_for_people():
+    assert (fixed(-0.0004, 3), fixed(-1234.5, 1), fixed(math.nan)) == ("0.000", "−1,234.5", "–")
+    assert (signed(0.06, 2), signed(-0.06, 2)) == ("+0.06", "−0.06")
+    assert (percent(0.0618), percent(0.25)) == ("+6.2 %", "+25 %")
+    assert (sizes(6.74e9), sizes(3_150_000), sizes(812e6)) == ("6.7 B", "3.1 M", "812 M")
+    assert (duration(12), duration(1093.4), duration(7500)) == ("12 s", "18 min 13 s", "2 h 05 min")
+    assert (joined(["a"]), joined(["a", "b", "c"])) == ("a", "a, b and c")
