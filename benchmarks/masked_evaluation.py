@@ -28,6 +28,7 @@ import torch
 from jaxtyping import Bool, Float
 from rich.console import Console
 from rich.progress import Progress
+from transformers import PreTrainedModel
 
 from benchmarks.counted_work import CountedWork
 from benchmarks.plain_loops import deleting_nll, random_llama, zeroing_nll
@@ -126,7 +127,7 @@ def main() -> None:
 
 
 def _measure(
-    model: torch.nn.Module,
+    model: PreTrainedModel,
     tokens: np.ndarray,
     coalitions: Bool[np.ndarray, "B n"],
     chosen: np.ndarray,
@@ -174,8 +175,8 @@ def _options() -> argparse.Namespace:
         "sequences": (4, "sequences measured"),
         "length": (256, "tokens a sequence"),
         "coalitions": (256, "coalitions measured"),
-        "subset": (32, "coalitions measured one by one"),
-        "repeats": (3, "turns"),
+        "subset": (24, "coalitions measured one by one"),
+        "repeats": (5, "turns"),
     }
     for name, (default, text) in sizes.items():
         parser.add_argument(f"--{name}", type=int, default=default, help=f"{text} [{default}]")

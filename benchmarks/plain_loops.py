@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from jaxtyping import Bool
 from numpy import ndarray
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from llm import Stack, find_stack
+from llm import find_stack
 from llm.reduction import reduced
 
 __all__ = ["deleting_nll", "random_llama", "zeroing_nll"]

@@ -3,14 +3,20 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import cluster_toys as toys
 import pytest
 
 import sampling
-from cluster import Ledger, WorkerFailed, measure
+from cluster import Ledger, LedgerError, WorkerFailed, measure
 
 ROWS = sampling.enumerate_all(6)
+
+
+def died_at_work(ledger):
+    """Deaths on a chunk. On a crowded machine Ray may also fail to start a worker now and then."""
+    return [event for event in ledger.events("worker died") if event.detail["coalitions"]]
 
 
 def test_a_coalition_that_kills_its_workers_is_set_aside_and_the_rest_completes(
@@ -33,7 +39,8 @@ def test_a_coalition_that_kills_its_workers_is_set_aside_and_the_rest_completes(
         deaths = {key: (tmp_path / keys[key].hex()).stat().st_size for key in (13, 50)}
         assert deaths[13] >= 2
         assert deaths[50] == 1
-        assert summary.deaths == len(ledger.events("worker died")) == sum(deaths.values())
+        assert len(died_at_work(ledger)) == sum(deaths.values())
+        assert summary.deaths == len(ledger.events("worker died"))
         # It stays set aside, at no cost, until somebody asks for another attempt.
         assert measure(campaign, factory, ROWS, workers=2).failed == 1
         cured = measure(campaign, toys.Toy(), ROWS, workers=1, retry_failed=True)
@@ -59,8 +66,8 @@ def test_a_worker_killed_from_outside_costs_nothing(tmp_path, ray_address):
             chunk_seconds=0.2,
             progress=kill_one,
         )
-        assert (summary.measured, summary.failed, summary.deaths) == (64, 0, 1)
-        (event,) = ledger.events("worker died")
+        assert (summary.measured, summary.failed) == (64, 0)
+        (event,) = died_at_work(ledger)
         assert event.detail["worker"].endswith(f":{killed[0]}")
         assert (campaign.read().times_measured == 1).all()
         workers = {worker for (worker,) in ledger.fetch("SELECT worker FROM measurements")}
@@ -111,10 +118,8 @@ def test_a_driver_that_is_killed_loses_and_repeats_nothing(tmp_path, ray_address
             while kept < 8:
                 assert driver.poll() is None, "the driver ended too early"
                 time.sleep(0.05)
-                if path.exists() and path.stat().st_size:
-                    with Ledger(path, readonly=True) as ledger:
-                        if ledger.campaign_names():
-                            kept = ledger.campaign("calibration").counts().ok
+                with suppress(LedgerError), Ledger(path, readonly=True) as ledger:
+                    kept = ledger.campaign("calibration").counts().ok
         finally:
             driver.send_signal(signal.SIGKILL)
     with Ledger(path) as ledger:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from tiny_models import tiny_model
 
 from llm import ModelSpec, load_model
@@ -31,7 +30,7 @@ def test_model_fingerprint_follows_weights_type_and_configuration():
     assert model_fingerprint(model) != before
     weight[0, 0] = kept
     assert model_fingerprint(model) == before
-    assert model_fingerprint(tiny_model("llama").to(torch.bfloat16)) != before
+    assert model_fingerprint(tiny_model("llama").bfloat16()) != before
     assert model_fingerprint(tiny_model("llama", rms_norm_eps=1e-3)) != before
 
 
@@ -46,9 +45,7 @@ def test_text_fingerprint_follows_tokens_and_shape():
 
 
 def test_combined_fingerprint_follows_every_part():
-    base = ("model", "text", ("L0", "L1"), "float32", "cpu")
-    found = {combine(*base)}
-    others = ("model2", "text2", ("L0", "L2"), "bfloat16", "cuda")
-    for place, other in enumerate(others):
-        found.add(combine(*base[:place], other, *base[place + 1 :]))
-    assert len(found) == 6
+    base = {"model": "m", "text": "t", "players": ("L0", "L1"), "dtype": "float32", "device": "cpu"}
+    others = {"model": "n", "text": "u", "players": ("L0",), "dtype": "float16", "device": "cuda"}
+    found = [combine(**base)] + [combine(**{**base, name: others[name]}) for name in base]
+    assert len(set(found)) == 6

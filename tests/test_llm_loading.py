@@ -55,7 +55,7 @@ def test_dtype_is_what_was_asked_for(saved, dtype):
 
 
 def test_auto_is_float32_on_a_cpu(tmp_path):
-    tiny_model("llama").to(torch.bfloat16).save_pretrained(tmp_path / "half")
+    tiny_model("llama").bfloat16().save_pretrained(tmp_path / "half")
     assert load_model(ModelSpec(str(tmp_path / "half"), device="cpu")).dtype == torch.float32
 
 
@@ -135,7 +135,7 @@ class Scattered(PreTrainedModel):
 
 def test_layers_outside_a_list_are_not_supported():
     with pytest.raises(UnsupportedModel, match="no list of 2 decoder layers"):
-        find_stack(Scattered(PretrainedConfig(num_hidden_layers=2)))
+        find_stack(Scattered(PretrainedConfig.from_dict({"num_hidden_layers": 2})))
     with pytest.raises(UnsupportedModel, match="no num_hidden_layers"):
         find_stack(Scattered(PretrainedConfig()))
 

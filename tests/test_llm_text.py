@@ -89,7 +89,7 @@ def dataset(tmp_path, monkeypatch):
     """A local dataset directory, read with the caches in a temporary place."""
     import datasets
 
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     datasets.disable_progress_bars()
     folder = tmp_path / "set"
     folder.mkdir()

@@ -114,7 +114,7 @@ def test_a_model_without_numbers_is_refused(family):
 @pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2"])
 def test_bfloat16_is_close_to_float32(family):
     exact = MaskedModel(tiny_model(family), TOKENS).measure(ALL)
-    found = MaskedModel(tiny_model(family).to(torch.bfloat16), TOKENS).measure(ALL)
+    found = MaskedModel(tiny_model(family).bfloat16(), TOKENS).measure(ALL)
     spread = np.ptp(exact["nll"].mean(1))
     assert np.abs(found["nll"] - exact["nll"]).mean() < 0.1 * spread
     assert np.corrcoef(found["nll"].mean(1), exact["nll"].mean(1))[0, 1] > 0.99

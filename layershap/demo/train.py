@@ -39,7 +39,7 @@ class Recipe:
     vocabulary: int = 2048
     context: int = 256
     batch: int = 16
-    steps: int = 2400
+    steps: int = 2200
     warmup: int = 100
     decay: float = 0.5
     muon_rate: float = 0.02

@@ -1,4 +1,4 @@
-"""Stage 2: fit the surrogate to every finite measurement."""
+"""Stage 2: fit the surrogate to what was measured."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from jaxtyping import Bool, Float
 
 from layershap.directory import RunDirectory, write_whole
 from layershap.errors import UserError
+from layershap.stages.plan import make_plan
 from layershap.workspace import CALIBRATION, Workspace
 from surrogate import Evaluation, SurrogateGame, SurrogateRegressor, evaluate, load, save
 
-__all__ = ["Fitted", "fit", "fit_quietly", "load_fitted", "read_evaluation", "usable"]
+__all__ = ["Fitted", "fit", "fit_quietly", "load_fitted", "read_evaluation"]
 
 _EVALUATION = "evaluation.json"
 _FEWEST = 4
@@ -33,15 +34,16 @@ class Fitted:
         return SurrogateGame(self.regressor, players, measured=(self.coalitions, self.utilities))
 
 
-def usable(work: Workspace) -> tuple[Bool[np.ndarray, "m n"], Float[np.ndarray, "m"]]:
-    """Coalitions with a finite utility, each with its own."""
-    records = work.records(CALIBRATION)
-    return records.coalitions[records.ok], records.utilities[records.ok]
+def fit_quietly(work: Workspace, rows: Bool[np.ndarray, "m n"] | None = None) -> Fitted:
+    """Fit without scoring the baselines: what a search does between its rounds.
 
-
-def fit_quietly(work: Workspace) -> Fitted:
-    """Fit without scoring the baselines: what a search does between its rounds."""
-    coalitions, utilities = usable(work)
+    Args:
+        work: the run.
+        rows: measured coalitions to fit to; all of the ledger's when omitted. Those without a
+            finite utility are left out.
+    """
+    records = work.campaign(CALIBRATION).read(rows)
+    coalitions, utilities = records.coalitions[records.ok], records.utilities[records.ok]
     if len(coalitions) < _FEWEST:
         raise UserError(
             f"{len(coalitions)} coalitions with a finite loss: the surrogate needs at least "
@@ -54,9 +56,14 @@ def fit_quietly(work: Workspace) -> Fitted:
     return Fitted(regressor, coalitions, utilities)
 
 
-def fit(work: Workspace) -> Fitted:
-    """Fit, score beside scikit-learn's learners on the same folds, and save."""
-    fitted = fit_quietly(work)
+def fit(work: Workspace, *, everything: bool = False) -> Fitted:
+    """Fit, score beside scikit-learn's learners on the same folds, and save.
+
+    The design alone decides the fit, so that a run that was stopped and started again goes the
+    same way, unless `everything` in the ledger is asked for.
+    """
+    rows = None if everything else make_plan(work.config, len(work.players)).design
+    fitted = fit_quietly(work, rows)
     evaluation = evaluate(fitted.regressor, fitted.coalitions, fitted.utilities)
     save(fitted.regressor, work.directory.surrogate)
     _write_evaluation(work.directory, evaluation, fitted)

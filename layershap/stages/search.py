@@ -6,9 +6,11 @@ calibration text.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from layershap.stages.baselines import baseline_sets
 from layershap.stages.fit import Fitted, fit, fit_quietly, load_fitted
@@ -26,7 +28,7 @@ def search(work: Workspace, fitted: Fitted | None = None) -> dict[str, Any]:
     """Settle on the best measured set for each count and write `candidates.json`."""
     plan = make_plan(work.config, len(work.players))
     first = fitted or load_fitted(work)
-    fitted, proposed = _rounds(work, plan, first)
+    proposed = _rounds(work, plan, first)
     with_baselines = baseline_sets(work, plan.counts)
     best = {count: _best(work, plan, count, proposed, with_baselines) for count in plan.counts}
     campaign = work.campaign(CALIBRATION)
@@ -45,8 +47,7 @@ def search(work: Workspace, fitted: Fitted | None = None) -> dict[str, Any]:
         },
     }
     work.directory.write_json(work.directory.candidates, content)
-    if fitted is not first:
-        fit(work)
+    fit(work, everything=True)
     for count, sets in best.items():
         work.console.say(
             f"remove {count}: {_name(sets[0]['removed'])} costs "
@@ -55,13 +56,10 @@ def search(work: Workspace, fitted: Fitted | None = None) -> dict[str, Any]:
     return content
 
 
-def _rounds(
-    work: Workspace, plan: Plan, fitted: Fitted
-) -> tuple[Fitted, dict[Set, tuple[str, float]]]:
+def _rounds(work: Workspace, plan: Plan, fitted: Fitted) -> dict[Set, tuple[str, float]]:
     """Search, measure and refit until the best sets are stable or the budget is spent.
 
-    Returns the last surrogate, and of every proposed set that was measured for the search its
-    source and the utility predicted for it.
+    Returns the source and the predicted utility of every set that was measured for the search.
     """
     proposed: dict[Set, tuple[str, float]] = {}
     design = set(keys(plan.design))
@@ -87,16 +85,16 @@ def _rounds(
             break
         rows = np.array([_row(plan.n, removed) for removed in new])
         work.measure(CALIBRATION, rows, f"search round {number}")
-        before, leaders = leaders, _leaders(work, plan)
+        before, leaders = leaders, _leaders(work, plan, proposed)
         work.console.say(f"search round {number}: {len(new)} candidates measured")
         if leaders == before:
             break
-        fitted = fit_quietly(work)
-    return fitted, proposed
+        fitted = fit_quietly(work, _tried(plan, proposed))
+    return proposed
 
 
-def _leaders(work: Workspace, plan: Plan) -> dict[int, Set]:
-    records = work.records(CALIBRATION)
+def _leaders(work: Workspace, plan: Plan, proposed: Iterable[Set]) -> dict[int, Set]:
+    records = work.campaign(CALIBRATION).read(_tried(plan, proposed))
     removed = (~records.coalitions).sum(axis=1)
     leaders = {}
     for count in plan.counts:
@@ -138,6 +136,11 @@ def _best(
             }
         )
     return sets
+
+
+def _tried(plan: Plan, proposed: Iterable[Set]) -> Bool[np.ndarray, "m n"]:
+    """What the search has measured so far, the design included."""
+    return np.concatenate([plan.design, [_row(plan.n, removed) for removed in proposed]])
 
 
 def _row(n: int, removed: Set) -> np.ndarray:
