@@ -33,77 +33,86 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str | None = Field(
-        None, description="Checkpoint directory or hub id [default: the embedded demo model]."
+    model: Annotated[str | None, Setting("MODEL", "Options")] = Field(
+        default=None,
+        description="Checkpoint directory or hub id [default: the embedded demo model].",
     )
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"], Setting("TYPE", "Model")
     ] = Field(
-        "auto", description="Precision; auto is float32 on a CPU, the checkpoint's own on a GPU."
+        default="auto",
+        description="Precision; auto is float32 on a CPU, the checkpoint's own on a GPU.",
     )
     device: Annotated[str, Setting("DEVICE", "Model")] = Field(
-        "auto", description="cpu, cuda, or auto: a GPU where the worker has one."
+        default="auto", description="cpu, cuda, or auto: a GPU where the worker has one."
     )
     revision: Annotated[str | None, Setting("REVISION", "Model")] = Field(
-        None, description="Hub revision of the model."
+        default=None, description="Hub revision of the model."
     )
     trust_remote_code: Annotated[bool, Setting("", "Model")] = Field(
-        False, description="Run Python code that comes with the model."
+        default=False, description="Run Python code that comes with the model."
     )
 
     calibration: Annotated[tuple[str, ...], Setting("FILE", "Text")] = Field(
-        (),
+        default=(),
         description="Text the search may see: files (plain, JSON, JSON lines) or "
         "hf:NAME,CONFIG,SPLIT,COLUMN; repeat for several [default: the embedded text].",
     )
     heldout: Annotated[tuple[str, ...], Setting("FILE", "Text")] = Field(
-        (),
+        default=(),
         description="Text for the verification, never seen by the search "
         "[default: the last part of the calibration text].",
     )
     sequences: Annotated[int, Setting("SEQUENCES", "Text")] = Field(
-        8, ge=1, description="Calibration sequences."
+        default=8, ge=1, description="Calibration sequences."
     )
     heldout_sequences: Annotated[int, Setting("SEQUENCES", "Text")] = Field(
-        32, ge=1, description="Held-out sequences."
+        default=32, ge=1, description="Held-out sequences."
     )
     sequence_length: Annotated[int | None, Setting("TOKENS", "Text")] = Field(
-        None, ge=2, description="Tokens a sequence [default: 256, or the model's context if less]."
+        default=None,
+        ge=2,
+        description="Tokens a sequence [default: 256, or the model's context if less].",
     )
 
     budget: Annotated[int | None, Setting("EVALUATIONS", "Search")] = Field(
-        None,
+        default=None,
         ge=1,
         description="Distinct coalitions to measure, baselines apart "
         "[default: 40 for each layer; 2^layers or more measures all of them].",
     )
     remove: Annotated[str | None, Setting("COUNTS", "Search")] = Field(
-        None, description="Numbers of layers to remove, as 1-4 or 2,4,8 [default: 1 to a third]."
+        default=None,
+        description="Numbers of layers to remove, as 1-4 or 2,4,8 [default: 1 to a third].",
     )
     rounds: Annotated[int, Setting("ROUNDS", "Search")] = Field(
-        3, ge=0, description="Rounds of search on the surrogate, measuring and refitting."
+        default=3, ge=0, description="Rounds of search on the surrogate, measuring and refitting."
     )
     candidates: Annotated[int, Setting("SETS", "Search")] = Field(
-        4, ge=1, description="Candidate sets measured for each number of layers in a round."
+        default=4, ge=1, description="Candidate sets measured for each number of layers in a round."
     )
     seed: Annotated[int, Setting("SEED", "Search")] = Field(
-        0, ge=0, description="Seed of every random stream."
+        default=0, ge=0, description="Seed of every random stream."
     )
     speed_rounds: Annotated[int, Setting("ROUNDS", "Search")] = Field(
-        7, ge=0, description="Timed rounds of the speed measurement; 0 leaves it out."
+        default=7, ge=0, description="Timed rounds of the speed measurement; 0 leaves it out."
     )
 
     address: Annotated[str | None, Setting("HOST:PORT", "Cluster")] = Field(
-        None, description="Ray cluster to use [default: a local one for this run]."
+        default=None, description="Ray cluster to use [default: a local one for this run]."
     )
     workers: Annotated[int | None, Setting("WORKERS", "Cluster")] = Field(
-        None, ge=1, description="Model replicas [default: one a GPU, or one a CPU core up to 4]."
+        default=None,
+        ge=1,
+        description="Model replicas [default: one a GPU, or one a CPU core up to 4].",
     )
     cpus_per_worker: Annotated[int, Setting("CORES", "Cluster")] = Field(
-        1, ge=1, description="CPU cores, and threads, of each worker."
+        default=1, ge=1, description="CPU cores, and threads, of each worker."
     )
     gpus_per_worker: Annotated[float | None, Setting("GPUS", "Cluster")] = Field(
-        None, ge=0, description="GPUs of each worker, also a fraction [default: 1 where there are]."
+        default=None,
+        ge=0,
+        description="GPUs of each worker, also a fraction [default: 1 where there are].",
     )
 
     @field_validator("remove", mode="before")

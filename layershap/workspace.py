@@ -137,8 +137,14 @@ class Workspace:
     @property
     def workers(self) -> int:
         """Number of model replicas."""
+        if self.config.workers:
+            return self.config.workers
+        if self.model.device.type == "cuda":
+            import torch
+
+            return torch.cuda.device_count()
         cores = os.cpu_count() or 1
-        return self.config.workers or max(1, min(4, cores // self.config.cpus_per_worker))
+        return max(1, min(4, cores // self.config.cpus_per_worker))
 
     @cached_property
     def _campaigns(self) -> dict[str, Campaign]:

@@ -27,6 +27,7 @@ EVALUATOR_VERSION = 1
 """Goes up when measured numbers may change: old and new measurements are never mixed."""
 
 _TOKENS_A_BATCH = {"cpu": 2048, "cuda": 16384}
+_MOST_LOGITS = 2**27  # half a GiB of float32
 
 
 class MaskedModel:
@@ -59,8 +60,7 @@ class MaskedModel:
         self.model = model
         self.layer_evaluations = 0
         _check_tokens(model, tokens)
-        limit = tokens_a_batch or _TOKENS_A_BATCH.get(model.device.type, 2048)
-        rows = max(1, limit // tokens.shape[1])
+        rows = max(1, (tokens_a_batch or _usual_batch(model)) // tokens.shape[1])
         with torch.inference_mode():
             self._batches = [
                 self._prepare(torch.tensor(tokens[i : i + rows], device=model.device).long())
@@ -144,6 +144,12 @@ class MaskedModel:
 def build_evaluator(spec: ModelSpec, tokens: Int[np.ndarray, "S T"]) -> MaskedModel:
     """Load a model and make it measurable: what every worker does once."""
     return MaskedModel(load_model(spec), tokens)
+
+
+def _usual_batch(model: PreTrainedModel) -> int:
+    """Tokens a batch by device, fewer where the dense pass would make too many logits at once."""
+    usual = _TOKENS_A_BATCH.get(model.device.type, 2048)
+    return min(usual, _MOST_LOGITS // model.config.get_text_config(decoder=True).vocab_size)
 
 
 def _check_tokens(model: PreTrainedModel, tokens: Int[np.ndarray, "S T"]) -> None:

@@ -1,4 +1,4 @@
-"""The command line on a real tiny model: the whole job, every stage, and every kind of bad input."""
+"""The command line on a real tiny model: the whole job, every stage, every kind of bad input."""
 
 from __future__ import annotations
 

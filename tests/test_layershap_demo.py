@@ -45,9 +45,9 @@ def test_trigram_probabilities_add_up_to_one(context):
 
 def test_trigram_learns_what_three_tokens_can_tell():
     rng = np.random.default_rng(1)
-    tokens = [0, 1]
+    tokens: list[int] = [0, 1]
     for _ in range(20_000):  # the next token is the sum of the last two, nine times out of ten
-        tokens.append((tokens[-1] + tokens[-2]) % 7 if rng.random() < 0.9 else rng.integers(7))
+        tokens.append((tokens[-1] + tokens[-2]) % 7 if rng.random() < 0.9 else int(rng.integers(7)))
     stream = np.array(tokens)
     entropy = -(0.9 + 0.1 / 7) * np.log(0.9 + 0.1 / 7) - 6 * (0.1 / 7) * np.log(0.1 / 7)
     assert Trigram(stream[:15_000], 7).nll(stream[15_000:]) == pytest.approx(entropy, rel=0.1)

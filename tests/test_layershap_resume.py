@@ -22,7 +22,8 @@ BUDGET = 600
 def command(tmp_path):
     """`layershap measure` on a model slow enough to be caught in the middle."""
     model = tmp_path / "model"
-    tiny_model("llama", num_hidden_layers=12, hidden_size=128, vocab_size=300).save_pretrained(model)
+    wide = {"num_hidden_layers": 12, "hidden_size": 128, "vocab_size": 300}
+    tiny_model("llama", **wide).save_pretrained(model)
     text = "The quick brown fox jumps over the lazy dog. " * 400
     train_tokenizer([text], 300, 64).save_pretrained(model)
     (tmp_path / "text.txt").write_text(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from layershap.cli.options import configured
+from layershap.cli.options import Configured, configured
 from layershap.config import RunConfig
 from layershap.directory import RunDirectory
 
@@ -26,4 +26,4 @@ def _doctor(config: RunConfig, directory: RunDirectory) -> None:
         raise click.exceptions.Exit(1)
 
 
-doctor = click.command(name="doctor")(configured(_doctor))
+doctor = click.command(name="doctor", cls=Configured)(configured(_doctor))

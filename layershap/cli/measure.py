@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from layershap.cli.options import configured
+from layershap.cli.options import Configured, configured
 from layershap.config import RunConfig
 from layershap.console import Console
 from layershap.directory import RunDirectory
@@ -25,4 +25,4 @@ def _measure(config: RunConfig, directory: RunDirectory) -> None:
     click.echo(f"Next: layershap fit {directory.path}")
 
 
-measure = click.command(name="measure")(configured(_measure))
+measure = click.command(name="measure", cls=Configured)(configured(_measure))

@@ -8,13 +8,31 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 import click
+from pydantic.fields import FieldInfo
 
 from layershap.config import RunConfig, Setting
 from layershap.directory import RunDirectory
 
-__all__ = ["configured", "read_run", "run_argument"]
+__all__ = ["Configured", "configured", "read_run", "run_argument"]
 
 Command = Callable[..., Any]
+
+
+class Configured(click.Command):
+    """A command whose help shows the configuration's options under the headings of their groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, group by group."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                field = RunConfig.model_fields.get(parameter.name or "")
+                group = "Options" if field is None else _setting(field).group
+                groups.setdefault(group, []).append(record)
+        for group in sorted(groups, key=["Text", "Model", "Search", "Cluster", "Options"].index):
+            with formatter.section(group):
+                formatter.write_dl(groups[group])
 
 
 def configured(command: Command) -> Command:
@@ -55,9 +73,13 @@ def read_run(run: Path) -> tuple[RunConfig, RunDirectory]:
     return RunConfig.read(directory.config), directory
 
 
+def _setting(field: FieldInfo) -> Setting:
+    return next(m for m in field.metadata if isinstance(m, Setting))
+
+
 def _option(name: str) -> Callable[[Command], Command]:
     field = RunConfig.model_fields[name]
-    setting = next(m for m in field.metadata if isinstance(m, Setting))
+    setting = _setting(field)
     kind = field.annotation
     if get_origin(kind) in (Union, types.UnionType):
         kind = next(a for a in get_args(kind) if a is not type(None))

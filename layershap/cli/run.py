@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from layershap.cli.options import configured
+from layershap.cli.options import Configured, configured
 from layershap.config import RunConfig
 from layershap.console import Console
 from layershap.directory import RunDirectory
@@ -27,4 +27,4 @@ def _run(config: RunConfig, directory: RunDirectory) -> None:
     pipeline(config, directory, Console(), command)
 
 
-run = click.command(name="run")(configured(_run))
+run = click.command(name="run", cls=Configured)(configured(_run))

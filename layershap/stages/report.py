@@ -33,8 +33,6 @@ from layershap.workspace import CALIBRATION, Workspace
 __all__ = ["report"]
 
 _PACKAGES = ("layershap", "torch", "transformers", "ray", "jax", "flax", "numpy")
-_LOW_R2 = 0.8
-_FEW_SEQUENCES = 8
 
 
 def report(work: Workspace, *, command: str, seconds: float) -> Path:
@@ -45,7 +43,6 @@ def report(work: Workspace, *, command: str, seconds: float) -> Path:
     searched = directory.read_json(directory.candidates, "search")
     counts = work.campaign(CALIBRATION).counts()
     texts = work.texts
-    fit = _fit(work)
     content = Report(
         model=work.config.title,
         players=work.players,
@@ -69,10 +66,10 @@ def report(work: Workspace, *, command: str, seconds: float) -> Path:
         ),
         spent=searched["spent"],
         budget=searched["budget"],
-        surrogate=fit,
+        surrogate=_fit(work),
         interactions=tuple(tuple(row) for row in values["interactions"]),
         excluded=counts.non_finite + counts.failed,
-        warnings=tuple(_warnings(work, values, searched, fit)),
+        warnings=tuple(_warnings(work, values, searched)),
     )
     write_whole(directory.report, render(content))
     return directory.report
@@ -160,9 +157,7 @@ def _fit(work: Workspace) -> SurrogateFit:
     )
 
 
-def _warnings(
-    work: Workspace, values: Mapping[str, Any], searched: Mapping[str, Any], fit: SurrogateFit
-) -> list[str]:
+def _warnings(work: Workspace, values: Mapping[str, Any], searched: Mapping[str, Any]) -> list[str]:
     found = list(work.texts.warnings)
     if searched["spent_on_baselines"]:
         found.append(
@@ -174,18 +169,8 @@ def _warnings(
             "Every coalition was measured: values and chosen sets are exact on the calibration "
             "text, and the surrogate serves queries only."
         )
-    elif (r2 := fit.scores[0].r2) is not None and r2 < _LOW_R2:
-        found.append(
-            f"The surrogate explains {100 * r2:.0f} % of the held-out variance: trust measured "
-            "sets more than predictions, or raise --budget."
-        )
     if values["shapley"]["status"] == "FELL_BACK":
         found.append(values["shapley"]["status_text"])
-    if len(work.texts.calibration.tokens) < _FEW_SEQUENCES:
-        found.append(
-            f"Only {len(work.texts.calibration.tokens)} calibration sequences: the ranking may "
-            "change on other text; raise --sequences."
-        )
     errors = values["shapley_text_standard_errors"]
     if errors is not None:
         spread = float(np.median(errors))
