@@ -15,7 +15,14 @@ from sampling.streams import stream
 from shapley.exact import MOST_PLAYERS, exact_values, relabelled
 from shapley.game import Game, evaluate
 from shapley.values import Status, Values
-from shapley.weighting import GROUPS, gram, jackknife_variance, regression_columns, solve
+from shapley.weighting import (
+    GROUPS,
+    SIZE_COLUMNS,
+    gram,
+    jackknife_variance,
+    regression_columns,
+    solve,
+)
 
 __all__ = ["surrogate_values"]
 
@@ -98,8 +105,8 @@ class _Sides:
     """Running sums of the two sides of the normal equations."""
 
     def __init__(self, n: int) -> None:
-        self.left = np.zeros((n + 2, n + 2))
-        self.right = np.zeros(n + 2)
+        self.left = np.zeros((n + SIZE_COLUMNS, n + SIZE_COLUMNS))
+        self.right = np.zeros(n + SIZE_COLUMNS)
 
     def add(
         self,

@@ -5,11 +5,13 @@ For a coalition ``S`` of size ``s``: ``x_S = 1_S - (s/n) 1``, ``y_S = u(S) - u(0
 measured at size ``s``. The minimiser of ``sum_S w_S (y_S - x_S' psi - z_S' c)^2`` plus ``D / n`` is
 exact once every coalition is measured (Lundberg & Lee 2017; Musco & Witter, ICLR 2025).
 
-``z_S`` has two columns that depend on size alone, ``4 t (1 - t)`` and ``4 t (1 - t) (1 - 2 t)``
-with ``t = s / n``. They are orthogonal to ``x`` in every complete size, so they change no limit,
-but they take up the curve of the utility over sizes, which in a sample is noise for ``psi``: on
-games that fall off steeply the squared error is several times lower than without. For the same
-reason rows whose complement was not measured may weigh less, see :meth:`Rows.unpaired_weight`.
+``z_S`` has four columns that depend on size alone, the polynomials of degree 0 to 3 in
+``t = s / n``. They are orthogonal to ``x`` in every complete size, so they change no limit, but
+they take up the curve of the utility over sizes, which in a sample is noise for ``psi``: on games
+that fall off steeply the squared error is several times lower than without. Degrees 0 and 1 do the
+same for the two ends, which enter every ``y_S``: a model without any layer may be tens of nats
+worse than one with a single layer. For the same reason rows whose complement was not measured may
+weigh less, see :meth:`Rows.unpaired_weight`.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from sampling.streams import stream
 
 __all__ = [
     "GROUPS",
+    "SIZE_COLUMNS",
     "Rows",
     "complement_groups",
     "gram",
@@ -35,6 +38,7 @@ __all__ = [
 ]
 
 GROUPS = 20
+SIZE_COLUMNS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +56,7 @@ class Rows:
 
     inner: Int[np.ndarray, "k"]
     sizes: Int[np.ndarray, "k"]
-    columns: Float[np.ndarray, "k n+2"]
+    columns: Float[np.ndarray, "k n+4"]
     partner: Int[np.ndarray, "k"]
     full: int
     empty: int
@@ -60,7 +64,7 @@ class Rows:
     @property
     def n(self) -> int:
         """Number of players."""
-        return self.columns.shape[1] - 2
+        return self.columns.shape[1] - SIZE_COLUMNS
 
     def targets(self, utilities: Float[np.ndarray, "m"]) -> Float[np.ndarray, "k"]:
         """Returns ``y_S``: utilities of the inner coalitions less the line from empty to full."""
@@ -142,11 +146,10 @@ def split_rows(coalitions: Bool[np.ndarray, "m n"], n: int) -> Rows:
     )
 
 
-def regression_columns(coalitions: Bool[np.ndarray, "k n"]) -> Float[np.ndarray, "k n+2"]:
+def regression_columns(coalitions: Bool[np.ndarray, "k n"]) -> Float[np.ndarray, "k n+4"]:
     """Returns ``x_S`` and ``z_S`` of coalitions."""
     t = coalitions.mean(axis=1)[:, None]
-    curve = 4.0 * t * (1.0 - t)
-    return np.concatenate([coalitions - t, curve, curve * (1.0 - 2.0 * t)], axis=1)
+    return np.concatenate([coalitions - t, (2.0 * t - 1.0) ** np.arange(SIZE_COLUMNS)], axis=1)
 
 
 def gram(
@@ -166,9 +169,9 @@ def solve(
     return np.linalg.pinv(left, rcond=1e-11, hermitian=True) @ right
 
 
-def identified(left: Float[np.ndarray, "n+2 n+2"]) -> bool:
+def identified(left: Float[np.ndarray, "n+4 n+4"]) -> bool:
     """Tells whether normal equations determine every player's value."""
-    n = len(left) - 2
+    n = len(left) - SIZE_COLUMNS
     return _rank(left) == n - 1 + _rank(left[n:, n:])
 
 

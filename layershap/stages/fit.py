@@ -29,13 +29,18 @@ class Fitted:
     coalitions: Bool[np.ndarray, "m n"]
     utilities: Float[np.ndarray, "m"]
 
-    def game(self, players: tuple[str, ...]) -> SurrogateGame:
+    def game(self, work: Workspace) -> SurrogateGame:
         """The surrogate as a game that knows what was measured."""
-        return SurrogateGame(self.regressor, players, measured=(self.coalitions, self.utilities))
+        records = work.records(CALIBRATION)
+        known = records.coalitions[records.ok], records.utilities[records.ok]
+        return SurrogateGame(self.regressor, work.players, measured=known)
 
 
 def fit_quietly(work: Workspace, rows: Bool[np.ndarray, "m n"] | None = None) -> Fitted:
     """Fit without scoring the baselines: what a search does between its rounds.
+
+    The model without any layer is left out: it is always measured, often tens of nats from all
+    else, and would bend the surrogate everywhere for a point that nobody asks about.
 
     Args:
         work: the run.
@@ -43,7 +48,8 @@ def fit_quietly(work: Workspace, rows: Bool[np.ndarray, "m n"] | None = None) ->
             finite utility are left out.
     """
     records = work.campaign(CALIBRATION).read(rows)
-    coalitions, utilities = records.coalitions[records.ok], records.utilities[records.ok]
+    used = records.ok & records.coalitions.any(axis=1)
+    coalitions, utilities = records.coalitions[used], records.utilities[used]
     if len(coalitions) < _FEWEST:
         raise UserError(
             f"{len(coalitions)} coalitions with a finite loss: the surrogate needs at least "

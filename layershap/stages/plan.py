@@ -46,8 +46,8 @@ def make_plan(config: RunConfig, n: int) -> Plan:
     Raises:
         UserError: the model is too shallow, or a count or the budget does not fit.
     """
-    if n < 2:
-        raise UserError(f"the model has {n} layer; removing layers needs at least 2")
+    if n < 3:
+        raise UserError(f"the model has {n} layers; choosing among them needs at least 3")
     counts = config.counts(n)
     budget = config.evaluations(n)
     exact = n < 63 and budget >= 2**n

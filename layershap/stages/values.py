@@ -36,7 +36,7 @@ def values(work: Workspace, fitted: Fitted | None = None) -> dict[str, Any]:
     plan = make_plan(work.config, len(work.players))
     records = work.campaign(CALIBRATION).read(plan.design)
     fitted = fitted or load_fitted(work)
-    game = fitted.game(work.players)
+    game = fitted.game(work)
     r = max(plan.counts)
     if plan.exact and records.ok.all():
         table = _table(records, work.players)
@@ -87,20 +87,19 @@ def _sampled(records: Records, fitted: Fitted, work: Workspace) -> Values:
             "The model without any layer has no finite loss: the values are the surrogate's own."
         )
         return own
-    rows = {key: i for i, key in enumerate(keys(fitted.coalitions))}
-    try:
-        place = np.array([rows[key] for key in keys(kept)])
-    except KeyError:
+    held_out = dict(zip(keys(fitted.coalitions), fitted.regressor.out_of_fold_, strict=True))
+    out_of_fold = np.array([held_out.get(key, np.nan) for key in keys(kept)])
+    if np.isnan(out_of_fold[kept.any(axis=1)]).any():
         raise UserError(
             f"{work.directory.surrogate}: fitted before some coalitions were measured; "
             f"run layershap fit {work.directory.path} again"
-        ) from None
+        )
     return corrected_values(
         kept,
         records.utilities[records.ok],
         fitted.regressor.predict(kept),
         own,
-        fitted.regressor.out_of_fold_[place],
+        out_of_fold,
         budget=work.config.budget,
         seed=work.config.seed,
     )
