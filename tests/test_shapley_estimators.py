@@ -157,3 +157,13 @@ def test_regression_names_what_is_missing():
         fit_regression(both, game(both), 6)
     with pytest.raises(ValueError, match="finite"):
         fit_regression(enumerate_all(3), np.full(8, np.nan), 3)
+
+
+def test_an_end_far_from_all_else_moves_every_value_alike():
+    game, n = smooth(12), 12
+    rows = campaign_design(n, 200, 4, seed=0).coalitions
+    utilities = game(rows)
+    far = utilities - 50.0 * ~rows.any(axis=1)
+    near, moved = fit_regression(rows, utilities, n), fit_regression(rows, far, n)
+    np.testing.assert_allclose(moved.values, near.values + 50.0 / n, atol=1e-8)
+    np.testing.assert_allclose(moved.standard_errors, near.standard_errors, atol=1e-8)

@@ -26,7 +26,8 @@ def interaction_figure(report: Report, wide: int, narrow: int) -> Figure | None:
         (),
         f"Orange pairs stand in for each other: removing both {noun}s costs more than the sum of"
         " removing each. Blue pairs work together: once one is gone the other is worth less, so"
-        " removing both costs less than the sum.",
+        f" removing both costs less than the sum. The model without any {noun} is left to the"
+        " surrogate here: its own utility would put the same large number into every pair.",
     )
 
 

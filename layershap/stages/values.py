@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from cluster import Records
 from layershap.errors import UserError
 from layershap.stages.fit import Fitted, load_fitted
-from layershap.stages.plan import make_plan
+from layershap.stages.plan import Plan, make_plan
 from layershap.workspace import CALIBRATION, Workspace
 from sampling import keys
 from shapley import (
@@ -25,6 +26,7 @@ from shapley import (
     restricted_values,
     surrogate_values,
 )
+from surrogate import SurrogateGame
 
 __all__ = ["values"]
 
@@ -39,16 +41,12 @@ def values(work: Workspace, fitted: Fitted | None = None) -> dict[str, Any]:
     game = fitted.game(work)
     r = max(plan.counts)
     if plan.exact and records.ok.all():
-        table = _table(records, work.players)
+        table = TableGame(_table(records), work.players)
         shapley, restricted = exact_values(table), exact_restricted(table, r)
     else:
         shapley = _sampled(records, fitted, work)
         restricted = restricted_values(game, r, seed=work.config.seed)
-    if plan.exact and records.ok.all() and plan.n <= _MOST_EXACT_INTERACTIONS:
-        interactions, errors = exact_interactions(_table(records, work.players)), None
-    else:
-        estimate = estimate_interactions(game, seed=work.config.seed, calls=_calls(plan.n))
-        interactions, errors = estimate.values, estimate.standard_errors
+    interactions, errors = _interactions(plan, records, fitted, work)
     content = {
         "fingerprint": work.campaign(CALIBRATION).fingerprint,
         "unit": "nats per token (minus NLL)",
@@ -56,8 +54,8 @@ def values(work: Workspace, fitted: Fitted | None = None) -> dict[str, Any]:
         "shapley_text_standard_errors": _text_errors(records, shapley, work.config.seed),
         "restricted": restricted.to_dict(),
         "restricted_to": r,
-        "interactions": interactions.tolist(),
-        "interaction_standard_errors": None if errors is None else errors.tolist(),
+        "interactions": interactions,
+        "interaction_standard_errors": errors,
     }
     work.directory.write_json(work.directory.values, content)
     least = [f"{work.players[i]} ({shapley.values[i]:+.3f})" for i in shapley.ranking()[:3]]
@@ -65,19 +63,17 @@ def values(work: Workspace, fitted: Fitted | None = None) -> dict[str, Any]:
     return content
 
 
-def _table(records: Records, players: tuple[str, ...]) -> TableGame:
-    index = records.coalitions @ (1 << np.arange(len(players), dtype=np.int64))
+def _table(records: Records) -> Float[np.ndarray, "M"]:
+    index = records.coalitions @ (1 << np.arange(len(records.players), dtype=np.int64))
     table = np.empty(len(records))
     table[index] = records.utilities
-    return TableGame(table, players)
+    return table
 
 
 def _sampled(records: Records, fitted: Fitted, work: Workspace) -> Values:
     """Surrogate values corrected on the design's coalitions, which are uniform in each size."""
     n = len(work.players)
     # The surrogate without its memory of measurements: the correction needs its own predictions.
-    from surrogate import SurrogateGame
-
     game = SurrogateGame(fitted.regressor, work.players)
     own = surrogate_values(game, n, seed=work.config.seed)
     kept = records.coalitions[records.ok]
@@ -103,6 +99,25 @@ def _sampled(records: Records, fitted: Fitted, work: Workspace) -> Values:
         budget=work.config.budget,
         seed=work.config.seed,
     )
+
+
+def _interactions(
+    plan: Plan, records: Records, fitted: Fitted, work: Workspace
+) -> tuple[list[list[float]], list[list[float]] | None]:
+    """Pairwise Shapley interactions and their standard errors (None where they are exact).
+
+    The model without any layer gets the surrogate's value. It is often tens of nats from all
+    else, and its true value would put the same large number into every pair.
+    """
+    if plan.exact and records.ok.all() and plan.n <= _MOST_EXACT_INTERACTIONS:
+        table = _table(records)
+        table[0] = fitted.regressor.predict(np.zeros((1, plan.n), dtype=bool))[0]
+        return exact_interactions(table).tolist(), None
+    kept = records.coalitions.any(axis=1) & records.ok
+    known = records.coalitions[kept], records.utilities[kept]
+    game = SurrogateGame(fitted.regressor, work.players, measured=known)
+    estimate = estimate_interactions(game, seed=work.config.seed, calls=_calls(plan.n))
+    return estimate.values.tolist(), estimate.standard_errors.tolist()
 
 
 def _text_errors(records: Records, shapley: Values, seed: int) -> list[float] | None:
