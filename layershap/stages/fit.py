@@ -23,17 +23,24 @@ _FEWEST = 4
 
 @dataclass(frozen=True)
 class Fitted:
-    """A surrogate with the rows that it was fitted to."""
+    """A surrogate with the rows that it was fitted to, and the model without any layer.
+
+    Only these rows count as known in `game`, whatever else the ledger holds by now, so that a run
+    that is repeated or continued goes the same way.
+    """
 
     regressor: SurrogateRegressor
     coalitions: Bool[np.ndarray, "m n"]
     utilities: Float[np.ndarray, "m"]
 
-    def game(self, work: Workspace) -> SurrogateGame:
-        """The surrogate as a game that knows what was measured."""
-        records = work.records(CALIBRATION)
-        known = records.coalitions[records.ok], records.utilities[records.ok]
-        return SurrogateGame(self.regressor, work.players, measured=known)
+    @property
+    def used(self) -> Bool[np.ndarray, "m"]:
+        """Rows of the fit: all with a layer."""
+        return np.asarray(self.coalitions.any(axis=1))
+
+    def game(self, players: tuple[str, ...]) -> SurrogateGame:
+        """The surrogate as a game that knows its rows."""
+        return SurrogateGame(self.regressor, players, measured=(self.coalitions, self.utilities))
 
 
 def fit_quietly(work: Workspace, rows: Bool[np.ndarray, "m n"] | None = None) -> Fitted:
@@ -48,18 +55,19 @@ def fit_quietly(work: Workspace, rows: Bool[np.ndarray, "m n"] | None = None) ->
             finite utility are left out.
     """
     records = work.campaign(CALIBRATION).read(rows)
-    used = records.ok & records.coalitions.any(axis=1)
-    coalitions, utilities = records.coalitions[used], records.utilities[used]
-    if len(coalitions) < _FEWEST:
+    known = records.coalitions[records.ok], records.utilities[records.ok]
+    used = known[0].any(axis=1)
+    count = int(used.sum())
+    if count < _FEWEST:
         raise UserError(
-            f"{len(coalitions)} coalitions with a finite loss: the surrogate needs at least "
+            f"{count} coalitions with a finite loss: the surrogate needs at least "
             f"{_FEWEST}; measure more with layershap run --budget"
         )
-    folds = min(5, len(coalitions) // 2)
+    folds = min(5, count // 2)
     regressor = SurrogateRegressor(seed=work.config.seed, folds=folds)
-    with work.console.status(f"fitting the surrogate to {len(coalitions)} coalitions"):
-        regressor.fit(coalitions, utilities)
-    return Fitted(regressor, coalitions, utilities)
+    with work.console.status(f"fitting the surrogate to {count} coalitions"):
+        regressor.fit(known[0][used], known[1][used])
+    return Fitted(regressor, *known)
 
 
 def fit(work: Workspace, *, everything: bool = False) -> Fitted:
@@ -70,7 +78,8 @@ def fit(work: Workspace, *, everything: bool = False) -> Fitted:
     """
     rows = None if everything else make_plan(work.config, len(work.players)).design
     fitted = fit_quietly(work, rows)
-    evaluation = evaluate(fitted.regressor, fitted.coalitions, fitted.utilities)
+    used = fitted.used
+    evaluation = evaluate(fitted.regressor, fitted.coalitions[used], fitted.utilities[used])
     save(fitted.regressor, work.directory.surrogate)
     _write_evaluation(work.directory, evaluation, fitted)
     for name, scores in evaluation.overall.items():
@@ -88,8 +97,10 @@ def load_fitted(work: Workspace) -> Fitted:
         surrogate.SurrogateNotFound: the stage has not been run.
     """
     regressor = load(work.directory.surrogate)
-    _, arrays = read_evaluation(work.directory)
-    return Fitted(regressor, arrays["coalitions"], arrays["measured"])
+    rows = read_evaluation(work.directory)[1]["coalitions"]
+    nothing = np.zeros((1, rows.shape[1]), dtype=bool)
+    records = work.campaign(CALIBRATION).read(np.concatenate([rows, nothing]))
+    return Fitted(regressor, records.coalitions[records.ok], records.utilities[records.ok])
 
 
 def read_evaluation(directory: RunDirectory) -> tuple[Evaluation, dict[str, np.ndarray]]:
@@ -102,8 +113,8 @@ def read_evaluation(directory: RunDirectory) -> tuple[Evaluation, dict[str, np.n
 
 def _write_evaluation(directory: RunDirectory, evaluation: Evaluation, fitted: Fitted) -> None:
     rows: dict[str, Any] = {
-        "coalitions": fitted.coalitions.astype(int).tolist(),
-        "measured": fitted.utilities.tolist(),
+        "coalitions": fitted.coalitions[fitted.used].astype(int).tolist(),
+        "measured": fitted.utilities[fitted.used].tolist(),
         "out_of_fold": fitted.regressor.out_of_fold_.tolist(),
     }
     content = {"evaluation": evaluation.to_dict(), "rows": rows}

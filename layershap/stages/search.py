@@ -65,7 +65,7 @@ def _rounds(work: Workspace, plan: Plan, fitted: Fitted) -> dict[Set, tuple[str,
     design = set(keys(plan.design))
     leaders: dict[int, Set] = {}
     for number in range(1, work.config.rounds + 1):
-        game = fitted.game(work)
+        game = fitted.game(work.players)
         found = propose(
             game, plan.counts, work.config.seed, per_count=2 * work.config.candidates + 4
         )

@@ -38,7 +38,7 @@ def values(work: Workspace, fitted: Fitted | None = None) -> dict[str, Any]:
     plan = make_plan(work.config, len(work.players))
     records = work.campaign(CALIBRATION).read(plan.design)
     fitted = fitted or load_fitted(work)
-    game = fitted.game(work)
+    game = fitted.game(work.players)
     r = max(plan.counts)
     if plan.exact and records.ok.all():
         table = TableGame(_table(records), work.players)
@@ -83,7 +83,8 @@ def _sampled(records: Records, fitted: Fitted, work: Workspace) -> Values:
             "The model without any layer has no finite loss: the values are the surrogate's own."
         )
         return own
-    held_out = dict(zip(keys(fitted.coalitions), fitted.regressor.out_of_fold_, strict=True))
+    fitted_keys = keys(fitted.coalitions[fitted.used])
+    held_out = dict(zip(fitted_keys, fitted.regressor.out_of_fold_, strict=True))
     out_of_fold = np.array([held_out.get(key, np.nan) for key in keys(kept)])
     if np.isnan(out_of_fold[kept.any(axis=1)]).any():
         raise UserError(
@@ -113,8 +114,7 @@ def _interactions(
         table = _table(records)
         table[0] = fitted.regressor.predict(np.zeros((1, plan.n), dtype=bool))[0]
         return exact_interactions(table).tolist(), None
-    kept = records.coalitions.any(axis=1) & records.ok
-    known = records.coalitions[kept], records.utilities[kept]
+    known = fitted.coalitions[fitted.used], fitted.utilities[fitted.used]
     game = SurrogateGame(fitted.regressor, work.players, measured=known)
     estimate = estimate_interactions(game, seed=work.config.seed, calls=_calls(plan.n))
     return estimate.values.tolist(), estimate.standard_errors.tolist()
