@@ -95,7 +95,7 @@ class RunConfig(BaseModel):
         default=0, ge=0, description="Seed of every random stream."
     )
     speed_rounds: Annotated[int, Setting("ROUNDS", "Search")] = Field(
-        default=7, ge=0, description="Timed rounds of the speed measurement; 0 leaves it out."
+        default=15, ge=0, description="Timed rounds of the speed measurement; 0 leaves it out."
     )
 
     address: Annotated[str | None, Setting("HOST:PORT", "Cluster")] = Field(

@@ -15,7 +15,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from llm.errors import ModelError
-from llm.loading import ModelSpec, load_model, load_tokenizer
+from llm.loading import ModelSpec, load_model, load_tokenizer, stored_dtype
 from llm.reduction import delete_layers
 from llm.structure import find_stack
 from llm.trace import injected, record
@@ -79,6 +79,9 @@ def export_checkpoint(
     partial = destination.with_name(destination.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)
     try:
+        if spec.dtype == "auto":
+            # Measured in float32 on a CPU, but a half-precision checkpoint stays one.
+            torch.nn.Module.to(model, stored_dtype(spec) or model.dtype)
         model.save_pretrained(partial)
         load_tokenizer(spec).save_pretrained(partial)
         reloaded = load_model(

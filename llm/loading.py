@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["DTYPES", "ModelSpec", "load_model", "load_tokenizer", "pick_device"]
+__all__ = ["DTYPES", "ModelSpec", "load_model", "load_tokenizer", "pick_device", "stored_dtype"]
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -119,6 +119,11 @@ def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
             f"model {spec.name}: no usable tokenizer beside the weights ({_first_line(error)}); "
             "save one there with tokenizer.save_pretrained"
         ) from None
+
+
+def stored_dtype(spec: ModelSpec) -> torch.dtype | None:
+    """The precision that the checkpoint's configuration names, None where it names none."""
+    return getattr(_load_config(spec), "dtype", None)
 
 
 def _load_config(spec: ModelSpec) -> Any:

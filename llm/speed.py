@@ -49,7 +49,7 @@ def measure_speed(
     sets: Sequence[tuple[int, ...]],
     tokens: Int[np.ndarray, "S T"],
     *,
-    rounds: int = 7,
+    rounds: int = 15,
     new_tokens: int = 16,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Speed]:

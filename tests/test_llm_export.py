@@ -49,6 +49,16 @@ def test_export_reloads_and_agrees(family, saved, tmp_path):
     assert facts["why"] == "test"
 
 
+def test_a_half_precision_checkpoint_stays_one(tmp_path):
+    tiny_model("llama").half().save_pretrained(tmp_path / "half")
+    train_tokenizer(["some text, any text"], 300, 64).save_pretrained(tmp_path / "half")
+    spec = ModelSpec(str(tmp_path / "half"))
+    done = export_checkpoint(spec, [1], tmp_path / "small", TOKENS)
+    assert done.bytes_written < 3 * done.parameters_after
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "small")
+    assert model.dtype == torch.float16
+
+
 def test_export_never_overwrites(saved, tmp_path):
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").write_text("precious")
