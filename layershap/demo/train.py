@@ -59,6 +59,7 @@ def train(recipe: Recipe, work: Path, destination: Path, *, processes: int, ever
     work.mkdir(parents=True, exist_ok=True)
     _prepare(recipe, work)
     spawn(_worker, (recipe, work, processes, every), nprocs=processes)
+    (work / f"store-{os.getpid()}").unlink(missing_ok=True)
     tokenizer, streams = _prepare(recipe, work)
     model = _model(recipe)
     model.load_state_dict(torch.load(work / "checkpoint.pt", weights_only=True)["model"])
