@@ -18,6 +18,7 @@ from layershap.__main__ import main
 from layershap.cli import COMMANDS, commands
 from layershap.demo.corpus import documents
 from layershap.demo.tokenizer import train_tokenizer
+from sampling import keys
 
 OPTIONS = ["--remove", "1-2", "--sequences", "3", "--heldout-sequences", "4", "--speed-rounds", "2"]
 
@@ -301,3 +302,35 @@ def test_every_command_has_help_and_is_in_the_readme(name):
 def test_unknown_options_are_click_errors():
     assert call("run", "--no-such-option")[0] == 2
     assert call("nonsense")[0] == 2
+
+
+def test_losses_that_are_not_finite_stay_with_their_coalitions(checkpoint, ray_address, tmp_path):
+    model, text = checkpoint
+    run = tmp_path / "run"
+    assert (
+        call("measure", model, "--calibration", text, "-o", run, "--budget", 24, *OPTIONS)[0] == 0
+    )
+    with Ledger(run / "ledger.sqlite") as ledger:
+        campaign = ledger.campaign("calibration")
+        records = campaign.read()
+        bad = records.coalitions[[0, 3, 9]][1:]
+        with ledger.transaction() as db:
+            for key in keys(bad):
+                db.execute(
+                    "UPDATE measurements SET status = 'non-finite', utility = NULL WHERE key = ?",
+                    (key,),
+                )
+    for stage in ("fit", "values", "search", "verify", "report"):
+        status, _, err = call(stage, run)
+        assert status == 0, err
+    rows = json.loads((run / "surrogate" / "evaluation.json").read_text())["rows"]
+    fitted = np.array(rows["coalitions"], dtype=bool)
+    assert not {*keys(fitted)} & {*keys(bad)}
+    with Ledger(run / "ledger.sqlite", readonly=True) as ledger:
+        after = ledger.campaign("calibration").read()
+    assert (after.times_measured == 1).all()
+    known = dict(zip(keys(after.coalitions), after.utilities, strict=True))
+    assert rows["measured"] == [known[key] for key in keys(fitted)]
+    before = dict(zip(keys(records.coalitions), records.utilities, strict=True))
+    assert all(known[key] == before[key] for key in {*keys(fitted)} & before.keys())
+    assert "2 measured combinations" in (run / "report.html").read_text()
