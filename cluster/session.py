@@ -66,6 +66,7 @@ def connect(
     began = time.perf_counter()
     if address is not None:
         address = _probe(address)
+        _offer_token()
     import ray
 
     ours = not ray.is_initialized()
@@ -129,6 +130,18 @@ def _join(address: str) -> None:
             f"address {address!r} did not accept this process ({words}); check it with `ray"
             " status`, or leave the address out to measure on this machine"
         ) from error
+
+
+def _offer_token() -> None:
+    """Lets Ray use this user's token, if there is one and nothing else was asked for.
+
+    Since 2.59 `ray start` guards a cluster with the token of `~/.ray/auth_token` by default, while
+    a driver shows it only when told to. Clusters without a guard ignore it. Ray reads the mode
+    when it is imported.
+    """
+    named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if named or (Path.home() / ".ray" / "auth_token").is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _probe(address: str) -> str:

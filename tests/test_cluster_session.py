@@ -1,9 +1,11 @@
+import os
 import socket
 import subprocess
 import sys
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +80,34 @@ def test_a_process_that_is_connected_keeps_its_connection(ray_address):
         assert not session.started
         assert session.cpus == 2
     assert ray.is_initialized()
+
+
+@pytest.mark.slow
+def test_a_cluster_that_ray_start_guards_with_a_token(tmp_path):
+    """What a user does: `ray start --head`, then a driver of its own with that address."""
+    ray = Path(sys.executable).with_name("ray")
+    home = {**os.environ, "HOME": str(tmp_path), "RAY_TMPDIR": "/tmp"}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    subprocess.run([ray, "get-auth-token", "--generate"], env=home, check=True, capture_output=True)
+    code = (
+        f"import cluster, ray\nwith cluster.connect('127.0.0.1:{port}', 1) as session:\n"
+        "    print('cpus', session.cpus, ray.get(ray.remote(lambda: 7).remote()))"
+    )
+    start = [ray, "start", "--head", "--block", f"--port={port}", "--num-cpus=1"]
+    start += ["--include-dashboard=false", "--disable-usage-stats"]
+    with subprocess.Popen(
+        start, env=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as head:
+        try:
+            deadline = time.monotonic() + 60
+            found = None
+            while time.monotonic() < deadline and (found is None or found.returncode):
+                found = subprocess.run(
+                    [sys.executable, "-c", code], env=home, capture_output=True, text=True
+                )
+            assert found is not None
+            assert "cpus 1.0 7" in found.stdout, found.stderr
+        finally:
+            head.terminate()
