@@ -18,7 +18,7 @@ from layershap.texts import Texts, load_texts
 from llm.loading import ModelSpec, load_model, load_tokenizer
 
 if TYPE_CHECKING:
-    from cluster import Campaign, Crew, Ledger, Records, Summary
+    from cluster import Campaign, Crew, Ledger, Summary
     from llm import TokenText
 
 __all__ = ["Workspace", "open_workspace"]
@@ -123,10 +123,6 @@ class Workspace:
         crew = self._crew(name)
         with self.console.progress(task) as update:
             return measure(campaign, crew, coalitions, progress=update)
-
-    def records(self, name: str) -> Records:
-        """All measurements of a text."""
-        return self.campaign(name).read()
 
     def close_workers(self) -> None:
         """End all worker processes; what runs next has the machine for itself."""

@@ -95,8 +95,7 @@ def _apply(text: Any, settings: dict[str, Any]) -> None:
     # Past the configuration's own checks, which compare lengths before all of them are set.
     vars(text).update(settings)
     name = getattr(type(text), "attribute_map", {}).get("num_hidden_layers", "num_hidden_layers")
-    vars(text).pop("num_hidden_layers", None) if name != "num_hidden_layers" else None
-    vars(text)[name] = settings["num_hidden_layers"]
+    vars(text)[name] = vars(text).pop("num_hidden_layers")
 
 
 def _number(layer: nn.Module, index: int) -> None:

@@ -34,6 +34,7 @@ def query(run: Path, remove: str | None, keep: str | None, level: float, as_json
     from cluster import Ledger
     from layershap.config import parse_layers
     from layershap.workspace import CALIBRATION
+    from sampling import without
     from surrogate import load
 
     _, directory = read_run(run)
@@ -44,8 +45,7 @@ def query(run: Path, remove: str | None, keep: str | None, level: float, as_json
         campaign = ledger.campaign(CALIBRATION)
         players = campaign.players
         if remove is not None:
-            row = np.ones((1, len(players)), dtype=bool)
-            row[0, parse_layers(remove, "--remove", players)] = False
+            row = without(len(players), parse_layers(remove, "--remove", players))[None]
         else:
             row = np.zeros((1, len(players)), dtype=bool)
             row[0, parse_layers(keep or "", "--keep", players)] = True

@@ -24,6 +24,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from layershap.demo.corpus import SPLITS, Split, documents
 from layershap.demo.tokenizer import END_OF_TEXT, train_tokenizer
 from layershap.demo.trigram import Trigram
+from llm.reduction import reduced
+from llm.structure import find_stack
 
 __all__ = ["Recipe", "train"]
 
@@ -242,17 +244,12 @@ def _summary(
     heldout = streams["heldout"]
     trigram = Trigram(np.concatenate([streams["library"], streams["tests"]]), recipe.vocabulary)
     dense = _loss(model, heldout, recipe, rows=10**9)
-    layers = model.model.layers
-    ablations = []
+    stack = find_stack(model)
     subset = _loss(model, heldout, recipe, rows=128)
-    for removed in range(len(layers)):
-        model.model.layers = torch.nn.ModuleList(
-            layer for i, layer in enumerate(layers) if i != removed
-        )
-        model.config.num_hidden_layers = len(layers) - 1
-        ablations.append(_loss(model, heldout, recipe, rows=128) - subset)
-        model.model.layers = layers
-        model.config.num_hidden_layers = len(layers)
+    ablations = []
+    for removed in range(recipe.layers):
+        with reduced(model, stack, [removed]):
+            ablations.append(_loss(model, heldout, recipe, rows=128) - subset)
     return {
         "recipe": asdict(recipe),
         "parameters": sum(p.numel() for p in model.parameters()),

@@ -9,7 +9,7 @@ import numpy as np
 from layershap.stages.measure import measured_game
 from layershap.workspace import CALIBRATION, Workspace
 from llm.influence import block_influence
-from sampling import anchors
+from sampling import anchors, without
 from shapley import greedy_removal
 
 __all__ = ["BASELINES", "baseline_sets"]
@@ -40,8 +40,6 @@ def baseline_sets(work: Workspace, counts: Sequence[int]) -> dict[str, Sets]:
     found: dict[str, Sets] = {"greedy": {count: greedy[count].removed for count in counts}}
     for name, order in orders.items():
         found[name] = {count: tuple(sorted(order[:count].tolist())) for count in counts}
-    rows = np.ones((len(orders) * len(counts), n), dtype=bool)
-    for row, removed in enumerate(s for name in orders for s in found[name].values()):
-        rows[row, list(removed)] = False
-    work.measure(CALIBRATION, rows, "baselines")
+    rows = [without(n, removed) for name in orders for removed in found[name].values()]
+    work.measure(CALIBRATION, np.array(rows), "baselines")
     return {name: found[name] for name in BASELINES}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from layershap.console import clock
-from layershap.errors import RunFailed, UserError
+from layershap.errors import RunFailed
 from layershap.stages.plan import Plan, make_plan
 from layershap.workspace import CALIBRATION, Workspace
 from shapley import FunctionGame, Game
@@ -58,16 +58,14 @@ def measure(work: Workspace) -> Plan:
             f"model {work.config.title}: the loss of the whole model is not finite on this text; "
             "try --dtype float32"
         )
-    if not campaign.read(plan.design).ok.any():
-        raise UserError("no coalition has a finite loss; try --dtype float32")
     return plan
 
 
-def measured_game(work: Workspace, task: str | None = None) -> Game:
+def measured_game(work: Workspace) -> Game:
     """The real model as a game: what is not in the ledger is measured; failures are the worst."""
 
     def utilities(coalitions: np.ndarray) -> np.ndarray:
-        work.measure(CALIBRATION, coalitions, task)
+        work.measure(CALIBRATION, coalitions)
         found = work.campaign(CALIBRATION).read(coalitions).utilities
         return np.where(np.isfinite(found), found, -1e9)
 

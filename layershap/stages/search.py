@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from cluster import Records
 from layershap.stages.baselines import baseline_sets
 from layershap.stages.fit import Fitted, fit, fit_quietly, load_fitted
 from layershap.stages.plan import Plan, make_plan
 from layershap.workspace import CALIBRATION, Workspace
-from sampling import keys
+from sampling import keys, without
 from shapley import propose
 
 __all__ = ["search"]
@@ -30,7 +31,8 @@ def search(work: Workspace, fitted: Fitted | None = None) -> dict[str, Any]:
     first = fitted or load_fitted(work)
     proposed = _rounds(work, plan, first)
     with_baselines = baseline_sets(work, plan.counts)
-    best = {count: _best(work, plan, count, proposed, with_baselines) for count in plan.counts}
+    records = work.campaign(CALIBRATION).read()
+    best = {count: _best(records, count, proposed, with_baselines) for count in plan.counts}
     campaign = work.campaign(CALIBRATION)
     spent = int((~campaign.missing(plan.design)).sum()) + len(proposed)
     extra = campaign.counts().total - spent
@@ -83,7 +85,7 @@ def _rounds(work: Workspace, plan: Plan, fitted: Fitted) -> dict[Set, tuple[str,
                     new.append(candidate.removed)
         if not new:
             break
-        rows = np.array([_row(plan.n, removed) for removed in new])
+        rows = np.array([without(plan.n, removed) for removed in new])
         work.measure(CALIBRATION, rows, f"search round {number}")
         before, leaders = leaders, _leaders(work, plan, proposed)
         work.console.say(f"search round {number}: {len(new)} candidates measured")
@@ -106,15 +108,13 @@ def _leaders(work: Workspace, plan: Plan, proposed: Iterable[Set]) -> dict[int, 
 
 
 def _best(
-    work: Workspace,
-    plan: Plan,
+    records: Records,
     count: int,
     proposed: dict[Set, tuple[str, float]],
     baselines: dict[str, dict[int, Set]],
     most: int = 5,
 ) -> list[dict[str, Any]]:
     """The best measured sets of one size, whoever found them."""
-    records = work.records(CALIBRATION)
     dense = float(records.utilities[records.coalitions.all(axis=1)][0])
     rows = np.flatnonzero(records.ok & ((~records.coalitions).sum(axis=1) == count))
     rows = rows[np.argsort(-records.utilities[rows], kind="stable")][:most]
@@ -140,17 +140,11 @@ def _best(
 
 def _tried(plan: Plan, proposed: Iterable[Set]) -> Bool[np.ndarray, "m n"]:
     """What the search has measured so far, the design included."""
-    return np.concatenate([plan.design, [_row(plan.n, removed) for removed in proposed]])
-
-
-def _row(n: int, removed: Set) -> np.ndarray:
-    row = np.ones(n, dtype=bool)
-    row[list(removed)] = False
-    return row
+    return np.concatenate([plan.design, [without(plan.n, removed) for removed in proposed]])
 
 
 def _key(n: int, removed: Set) -> bytes:
-    return keys(_row(n, removed)[None])[0]
+    return keys(without(n, removed)[None])[0]
 
 
 def _set(row: np.ndarray) -> Set:

@@ -14,6 +14,7 @@ from layershap.errors import RunFailed
 from layershap.stages.plan import make_plan
 from layershap.workspace import HELDOUT, Workspace
 from llm.speed import Speed, measure_speed
+from sampling import without
 
 __all__ = ["export_command", "paired_interval", "verify"]
 
@@ -38,9 +39,7 @@ def verify(work: Workspace) -> dict[str, Any]:
             [(), *chosen.values(), *(s for sets in rivals.values() for s in sets.values())]
         )
     )
-    rows = np.ones((len(wanted), plan.n), dtype=bool)
-    for row, removed in enumerate(wanted):
-        rows[row, list(removed)] = False
+    rows = np.array([without(plan.n, removed) for removed in wanted])
     work.measure(HELDOUT, rows, "verifying")
     work.close_workers()
     records = work.campaign(HELDOUT).read(rows)
