@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ModelError", "TextError", "UnsupportedModel"]
+__all__ = ["ModelError", "TaskError", "TextError", "UnsupportedModel"]
 
 
 class ModelError(ValueError):
@@ -15,3 +15,7 @@ class UnsupportedModel(ModelError):
 
 class TextError(ValueError):
     """The calibration or held-out text cannot be used."""
+
+
+class TaskError(ValueError):
+    """The multiple-choice items cannot be used."""

@@ -16,9 +16,12 @@ from torch import Tensor
 
 from llm.errors import ModelError
 from llm.loading import ModelSpec, load_model, load_tokenizer, stored_dtype
-from llm.reduction import delete_layers
+from llm.players import Roster, make_roster
+from llm.reduction import delete_layers, zero_halves
+from llm.steps import Node, Steps
 from llm.structure import find_stack
-from llm.trace import injected, record
+from llm.tail import injected
+from llm.trace import record
 
 __all__ = ["Export", "export_checkpoint"]
 
@@ -32,6 +35,8 @@ class Export:
     Attributes:
         path: the checkpoint directory.
         removed: layers that are gone, numbered as in the original.
+        zeroed: halves of layers whose weights are zero, "L4.attn" say: right in every stock
+            loader, but neither smaller nor faster.
         parameters_before, parameters_after: counts.
         bytes_written: size of the weights on disk.
         logit_difference: largest difference between the reloaded model's logits and those
@@ -41,6 +46,7 @@ class Export:
 
     path: Path
     removed: tuple[int, ...]
+    zeroed: tuple[str, ...]
     parameters_before: int
     parameters_after: int
     bytes_written: int
@@ -54,15 +60,19 @@ def export_checkpoint(
     destination: Path,
     tokens: Int[np.ndarray, "S T"],
     *,
+    roster: Roster | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Export:
     """Delete layers, save, load again with stock transformers and compare.
 
+    A layer that goes wholly is deleted; of a half that goes alone the weights become zero.
+
     Args:
         spec: the model to take layers from.
-        removed: layers to leave out.
+        removed: players to leave out.
         destination: directory to make; must not hold anything yet.
         tokens: sequences to compare on; the first 64 tokens of two are used.
+        roster: who the players are; every layer when omitted.
         provenance: what to write into `layershap.json` beside the weights.
 
     Raises:
@@ -74,8 +84,11 @@ def export_checkpoint(
     model = load_model(spec)
     ids_BT = ids_BT.to(model.device)
     before = model.num_parameters()
-    wanted = _masked_logits(model, removed, ids_BT)
-    delete_layers(model, removed)
+    roster = roster or make_roster("layers", len(find_stack(model)))
+    layers, halves = roster.removed_layers(removed), roster.removed_halves(removed)
+    wanted = _masked_logits(model, roster, removed, ids_BT)
+    zero_halves(model, halves, ids_BT)
+    delete_layers(model, layers)
     partial = destination.with_name(destination.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -96,7 +109,8 @@ def export_checkpoint(
                 f"with the measured model (logits {logit_difference:.1e}, cached decoding "
                 f"{cache_difference:.1e}, allowed {limit:.0e}); nothing was written"
             )
-        record_ = {"removed_layers": list(removed), **(provenance or {})}
+        zeroed = [half.name for half in halves]
+        record_ = {"removed_layers": list(layers), "zeroed": zeroed, **(provenance or {})}
         (partial / "layershap.json").write_text(json.dumps(record_, indent=2) + "\n", "utf-8")
         if destination.exists():
             destination.rmdir()
@@ -106,7 +120,8 @@ def export_checkpoint(
     size = sum(f.stat().st_size for f in destination.glob("*.safetensors"))
     return Export(
         destination,
-        tuple(removed),
+        layers,
+        tuple(zeroed),
         before,
         reloaded.num_parameters(),
         size,
@@ -116,15 +131,16 @@ def export_checkpoint(
 
 
 @torch.inference_mode()
-def _masked_logits(model: Any, removed: Sequence[int], ids_BT: Tensor) -> Tensor:
-    stack = find_stack(model)
+def _masked_logits(model: Any, roster: Roster, removed: Sequence[int], ids_BT: Tensor) -> Tensor:
+    stack, steps = find_stack(model), Steps(roster, None)
     trace = record(model, stack, ids_BT)
-    hidden_BTD = trace.inputs[0]
-    for index, call in enumerate(trace.calls):
-        if index not in set(removed):
-            hidden_BTD = call(hidden_BTD)
-    with injected(model, stack, trace.returns_tuple) as logits:
-        return logits(ids_BT, hidden_BTD)
+    node = Node(trace.inputs[:1])
+    for slot in roster.slots:
+        if slot.player not in set(removed):
+            for unit in slot.units:
+                node = steps.run(unit, trace.calls, node)
+    with injected(model, stack, trace.returns) as logits:
+        return logits(ids_BT, node.state[0])
 
 
 @torch.inference_mode()

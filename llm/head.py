@@ -3,7 +3,8 @@
 With dense probabilities p and a linear head z = W h + b, the cross term of the divergence is
 sum_v p_v z_v = (W' p) . h + p . b, so W' p is kept from the dense pass (D numbers a token) and the
 logits of a coalition are needed only for their log-sum-exp, maximum and two gathered entries.
-They are made a chunk of rows at a time and never leave that chunk's buffer.
+They are made a chunk of rows at a time and never leave that chunk's buffer, whose size depends on
+neither tokens nor coalitions.
 """
 
 from __future__ import annotations
@@ -12,83 +13,132 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from llm.trace import Trace
+from llm.tail import LinearTail
+from llm.workload import TEXT_METRICS, Batch
 
-__all__ = ["METRICS", "Head", "LinearHead", "LogitsHead", "linear_head"]
+__all__ = ["Head", "LinearHead", "LogitsHead", "Places", "buffer_rows"]
 
-METRICS = ("nll", "kl", "top1")
-_BUFFER = 2**22  # logits a chunk: 16 MB of float32, near the caches of a core
+_BUFFER = {"cpu": 2**22, "cuda": 2**27}  # logits a chunk: near the caches of a core, of a GPU
+_VOCABULARY_PART = 8192
 _FEWEST_ROWS = 256  # below this a matrix product reads the whole head for too little work
+
+
+@dataclass(frozen=True)
+class Places:
+    """A batch's scored places on the device."""
+
+    index_N: Tensor
+    targets_N: Tensor
+    row_N: Tensor
+    rows: int
+
+    @classmethod
+    def of(cls, batch: Batch, device: torch.device) -> Places:
+        """Move a batch's places to a device."""
+        rows = np.repeat(np.arange(len(batch.rows)), batch.counts)
+        index, targets, row = (
+            torch.from_numpy(part).to(device) for part in (batch.places, batch.targets, rows)
+        )
+        return cls(index, targets, row, len(batch.rows))
+
+    def pick(self, hidden_STD: Tensor) -> Tensor:
+        """Hidden states at the places: [M * B, T, D] -> [M, N, D], M coalitions stacked."""
+        width = hidden_STD.shape[-1]
+        return hidden_STD.reshape(-1, self.rows * hidden_STD.shape[1], width)[:, self.index_N]
+
+    def sums(self, values_KMN: Tensor) -> Tensor:
+        """Sums over each row's places: [K, M, N] -> float64 [K, M, B]."""
+        shape = (*values_KMN.shape[:2], self.rows)
+        out = torch.zeros(shape, dtype=torch.float64, device=values_KMN.device)
+        return out.index_add_(2, self.row_N, values_KMN.double())
 
 
 class Head(Protocol):
     """Scores final hidden states of one batch against its targets and the dense model."""
 
-    def __call__(self, hidden_BTD: Tensor) -> Tensor:
-        """Means over the predicted tokens of each sequence: float64[3, B], ordered as METRICS."""
+    def __call__(self, hidden_STD: Tensor) -> Tensor:
+        """Sums over the scored places of each row, for M coalitions stacked along the batch.
+
+        Args:
+            hidden_STD: [M * B, T, D].
+
+        Returns:
+            float64 [K, M, B]: NLL alone (K = 1), or NLL, divergence and agreement (K = 3) where
+            the head was made with dense hidden states.
+        """
         ...
 
 
-@dataclass(frozen=True)
-class _Linear:
-    """A tail that is a chain of modules and one linear map, times a constant."""
-
-    chain: tuple[nn.Module, ...]
-    weight_VD: Tensor
-    bias_V: Tensor | None
-    scale: float
+def buffer_rows(vocabulary: int, device: torch.device, share: float = 1.0) -> int:
+    """Rows of logits made at once; fewer where memory is short (`share` below 1)."""
+    entries = int(_BUFFER.get(device.type, _BUFFER["cpu"]) * share)
+    return max(max(1, int(_FEWEST_ROWS * share)), entries // vocabulary)
 
 
 class LinearHead:
-    """The fast head, for models whose logits are a linear map of normed hidden states."""
+    """The fast head, for models whose logits are a linear map of normed hidden states.
 
-    def __init__(self, linear: _Linear, trace: Trace) -> None:
-        self._linear = linear
-        self._targets_N = trace.tokens_BT[:, 1:].reshape(-1)
-        self._sequences = len(trace.tokens_BT)
-        rows_ND = self._rows(trace.inputs[-1])
-        vocabulary = len(linear.weight_VD)
-        self._chunk = max(_FEWEST_ROWS, _BUFFER // vocabulary)
-        self._buffer = torch.empty(
-            (min(self._chunk, len(rows_ND)), vocabulary), dtype=torch.float32, device=rows_ND.device
-        )
-        parts = [self._reference(rows_ND[i : i + self._chunk]) for i in self._starts(rows_ND)]
-        self._top_N = torch.cat([top for top, _, _ in parts])
-        self._cross_ND = torch.cat([cross for _, cross, _ in parts])
-        self._constant_N = torch.cat([constant for _, _, constant in parts])
+    Args:
+        tail: the map.
+        places: what is scored.
+        buffer_RV: float32 work space for logits, shared by all heads of a model.
+        dense_BTD: the dense model's last hidden states, for divergence and agreement.
+    """
 
-    def __call__(self, hidden_BTD: Tensor) -> Tensor:
+    def __init__(
+        self, tail: LinearTail, places: Places, buffer_RV: Tensor, dense_BTD: Tensor | None
+    ) -> None:
+        self._tail = tail
+        self._places = places
+        self._buffer_RV = buffer_RV
+        self._reference = None
+        if dense_BTD is not None:
+            rows_ND = tail.rows(places.pick(dense_BTD)[0])
+            parts = [self._dense(rows_ND[part]) for part in self._parts(len(rows_ND))]
+            self._reference = tuple(torch.cat(column) for column in zip(*parts, strict=True))
+
+    def __call__(self, hidden_STD: Tensor) -> Tensor:
         """See `Head`."""
-        rows_ND = self._rows(hidden_BTD)
-        out_3N = torch.empty((3, len(rows_ND)), dtype=torch.float64, device=rows_ND.device)
-        for start in self._starts(rows_ND):
-            part = slice(start, start + self._chunk)
-            logits_RV = self._logits(rows_ND[part])
-            target_R = logits_RV.gather(1, self._targets_N[part, None])[:, 0]
-            top_R = logits_RV.gather(1, self._top_N[part, None])[:, 0]
+        picked_MND = self._places.pick(hidden_STD)
+        stacked, each = picked_MND.shape[:2]
+        rows_RD = self._tail.rows(picked_MND.reshape(-1, picked_MND.shape[2]))
+        targets_R = self._places.targets_N.repeat(stacked)
+        kinds = 1 if self._reference is None else len(TEXT_METRICS)
+        out_KR = torch.empty((kinds, len(rows_RD)), dtype=torch.float32, device=rows_RD.device)
+        for part in self._parts(len(rows_RD)):
+            logits_RV = self._logits(rows_RD[part])
+            target_R = logits_RV.gather(1, targets_R[part, None])[:, 0]
             peak_R = logits_RV.amax(1)
+            if self._reference is not None:
+                dense_R, cross_RD, constant_R = self._expected(part, each)
+                top_R = logits_RV.gather(1, dense_R[:, None])[:, 0]
+                out_KR[1, part] = constant_R - (cross_RD * rows_RD[part]).sum(1)
+                out_KR[2, part] = _agreement(top_R, peak_R)
             lse_R = logits_RV.sub_(peak_R[:, None]).exp_().sum(1).log_() + peak_R
-            cross_R = (self._cross_ND[part] * rows_ND[part]).sum(1)
-            out_3N[0, part] = lse_R - target_R
-            out_3N[1, part] = lse_R - cross_R + self._constant_N[part]
-            out_3N[2, part] = _agreement(top_R, peak_R)
-        return out_3N.view(3, self._sequences, -1).mean(2)
+            out_KR[0, part] = lse_R - target_R
+            out_KR[1:2, part] += lse_R
+        return self._places.sums(out_KR.view(kinds, stacked, each))
 
-    def _rows(self, hidden_BTD: Tensor) -> Tensor:
-        hidden = hidden_BTD[:, :-1]
-        for module in self._linear.chain:
-            hidden = module(hidden)
-        return hidden.reshape(-1, hidden.shape[-1])
+    def _expected(self, part: slice, each: int) -> tuple[Tensor, ...]:
+        """The dense model's numbers for a part of the stacked places, copied only if they wrap."""
+        first, last = part.start // each, (part.stop - 1) // each
+        where: slice | Tensor = slice(part.start - first * each, part.stop - first * each)
+        if first != last:
+            device = self._places.index_N.device
+            where = torch.arange(part.start, part.stop, device=device) % each
+        return tuple(column[where] for column in self._reference or ())
 
-    def _starts(self, rows_ND: Tensor) -> range:
-        return range(0, len(rows_ND), self._chunk)
+    def _parts(self, rows: int) -> list[slice]:
+        chunk = len(self._buffer_RV)
+        return [slice(start, min(start + chunk, rows)) for start in range(0, rows, chunk)]
 
     def _logits(self, rows_RD: Tensor) -> Tensor:
-        weight, bias, scale = self._linear.weight_VD, self._linear.bias_V, self._linear.scale
-        out_RV = self._buffer[: len(rows_RD)]
+        weight, bias, scale = self._tail.weight_VD, self._tail.bias_V, self._tail.scale
+        out_RV = self._buffer_RV[: len(rows_RD)]
         if weight.dtype == torch.float32:
             torch.mm(rows_RD, weight.T, out=out_RV)
         else:
@@ -97,15 +147,20 @@ class LinearHead:
             out_RV += bias
         return out_RV.mul_(scale) if scale != 1.0 else out_RV
 
-    def _reference(self, rows_RD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _dense(self, rows_RD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Dense top-1, W' p and the part of the divergence that no coalition changes."""
-        weight, bias, scale = self._linear.weight_VD, self._linear.bias_V, self._linear.scale
+        weight, bias, scale = self._tail.weight_VD, self._tail.bias_V, self._tail.scale
         logits_RV = self._logits(rows_RD)
         top_R = logits_RV.argmax(1)
         log_RV = logits_RV.log_softmax(1)
         p_RV = log_RV.exp()
-        cross_RD = (p_RV @ weight.float()) * scale
         constant_R = (p_RV * log_RV).sum(1)
+        cross_RD = torch.zeros_like(rows_RD, dtype=torch.float32)
+        # By parts of the vocabulary, so that no float32 copy of a half-precision head is made.
+        for p_RC, weight_CD in zip(
+            p_RV.split(_VOCABULARY_PART, 1), weight.split(_VOCABULARY_PART), strict=True
+        ):
+            cross_RD.addmm_(p_RC, weight_CD.float(), alpha=scale)
         if bias is not None:
             constant_R -= (p_RV @ bias.float()) * scale
         return top_R, cross_RD, constant_R
@@ -115,61 +170,48 @@ class LogitsHead:
     """The general head, for logits that are computed in any other way (soft caps, say).
 
     Args:
-        logits: the model's own head, (tokens_BT, hidden_BTD) -> logits_BTV.
-        trace: the dense forward.
+        logits: the model's own head, hidden states [R, D] -> logits [R, V].
+        places: what is scored.
+        most: rows of logits made at once.
+        dense_BTD: the dense model's last hidden states, for divergence and agreement. Its logits
+            are made anew for every chunk: keeping them would take tokens x vocabulary.
     """
 
-    def __init__(self, logits: Callable[[Tensor, Tensor], Tensor], trace: Trace) -> None:
+    def __init__(
+        self,
+        logits: Callable[[Tensor], Tensor],
+        places: Places,
+        most: int,
+        dense_BTD: Tensor | None,
+    ) -> None:
         self._logits = logits
-        self._tokens_BT = trace.tokens_BT
-        self._dense_BTD = trace.inputs[-1]
+        self._places = places
+        self._most = most
+        self._dense_ND = None if dense_BTD is None else places.pick(dense_BTD)[0]
 
-    def __call__(self, hidden_BTD: Tensor) -> Tensor:
+    def __call__(self, hidden_STD: Tensor) -> Tensor:
         """See `Head`."""
-        columns = []
-        for row in range(len(hidden_BTD)):
-            tokens_1T, part = self._tokens_BT[row : row + 1], slice(row, row + 1)
-            log_TV = self._log_probabilities(tokens_1T, hidden_BTD[part])
-            dense_TV = self._log_probabilities(tokens_1T, self._dense_BTD[part])
-            top_T = dense_TV.argmax(1, keepdim=True)
-            nll = -log_TV.gather(1, tokens_1T[0, 1:, None]).double().mean()
-            kl = (dense_TV.exp() * (dense_TV - log_TV)).sum(1).double().mean()
-            agree = _agreement(log_TV.gather(1, top_T)[:, 0], log_TV.amax(1)).double().mean()
-            columns.append(torch.stack([nll, kl, agree]))
-        return torch.stack(columns, dim=1)
+        picked_MND = self._places.pick(hidden_STD)
+        stacked, each = picked_MND.shape[:2]
+        kinds = 1 if self._dense_ND is None else len(TEXT_METRICS)
+        shape = (kinds, stacked, each)
+        out_KMN = torch.empty(shape, dtype=torch.float32, device=hidden_STD.device)
+        for start in range(0, each, self._most):
+            part = slice(start, start + self._most)
+            targets = self._places.targets_N[part, None]
+            dense_RV = None if self._dense_ND is None else self._log(self._dense_ND[part])
+            for copy in range(stacked):
+                log_RV = self._log(picked_MND[copy, part])
+                out_KMN[0, copy, part] = -log_RV.gather(1, targets)[:, 0]
+                if dense_RV is not None:
+                    top_R1 = dense_RV.argmax(1, keepdim=True)
+                    agree_R = _agreement(log_RV.gather(1, top_R1)[:, 0], log_RV.amax(1))
+                    out_KMN[1, copy, part] = (dense_RV.exp() * (dense_RV - log_RV)).sum(1)
+                    out_KMN[2, copy, part] = agree_R
+        return self._places.sums(out_KMN)
 
-    def _log_probabilities(self, tokens_1T: Tensor, hidden_1TD: Tensor) -> Tensor:
-        return self._logits(tokens_1T, hidden_1TD)[0, :-1].float().log_softmax(-1)
-
-
-def linear_head(trace: Trace) -> _Linear | None:
-    """The tail of a recorded forward as a linear head, or None where it is something else.
-
-    The chain is found by following the last hidden states through the recorded modules and is
-    believed only if it gives the model's own logits.
-    """
-    current, chain = trace.inputs[-1], []
-    for module, given, returned in trace.tail:
-        same = given.data_ptr() == current.data_ptr() and given.shape == current.shape
-        if same and not isinstance(module, nn.Dropout | nn.Identity):
-            chain.append(module)
-            current = returned
-    if not chain or not isinstance(chain[-1], nn.Linear):
-        return None
-    *norms, head = chain
-    own, model = current.float(), trace.logits_BTV.float()
-    if own.shape != model.shape:
-        return None
-    if torch.equal(own, model):
-        scale = 1.0
-    else:
-        scale = float((own * model).sum() / (own * own).sum().clamp_min(1e-30))
-        precision = 4 * torch.finfo(trace.logits_BTV.dtype).eps
-        # A soft cap on small logits looks like a constant just below one.
-        if abs(scale - 1) < 0.02 or not torch.allclose(own * scale, model, rtol=precision, atol=0):
-            return None
-    bias = None if head.bias is None else head.bias.detach()
-    return _Linear(tuple(norms), head.weight.detach(), bias, scale)
+    def _log(self, rows_RD: Tensor) -> Tensor:
+        return self._logits(rows_RD).float().log_softmax(-1)
 
 
 def _agreement(top_R: Tensor, peak_R: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,18 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["DTYPES", "ModelSpec", "load_model", "load_tokenizer", "pick_device", "stored_dtype"]
+__all__ = [
+    "DTYPES",
+    "ModelSpec",
+    "check_dtype",
+    "first_line",
+    "load_config",
+    "load_model",
+    "load_tokenizer",
+    "pick_device",
+    "refuse_missing",
+    "stored_dtype",
+]
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -48,10 +60,18 @@ def pick_device(wanted: str) -> torch.device:
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(wanted)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            device = torch.device(wanted)
+            there = torch.cuda.device_count() if device.type == "cuda" else 0
+            if there and (device.index or 0) >= there:
+                raise ModelError(
+                    f"--device {wanted}: there are {there} GPUs here, numbered from 0; "
+                    f"choose {', '.join(f'cuda:{i}' for i in range(min(there, 8)))} or cpu"
+                )
+            torch.ones(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = first_line(error).partition(". ")[0]
         raise ModelError(
             f"--device {wanted}: not usable here ({reason}); choose cpu, or cuda where one is"
         ) from None
@@ -68,10 +88,9 @@ def load_model(spec: ModelSpec) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    config = _load_config(spec)
+    config = load_config(spec)
     device = pick_device(spec.device)
-    if spec.dtype not in DTYPES:
-        raise ModelError(f"--dtype {spec.dtype}: unknown; choose one of {', '.join(DTYPES)}")
+    check_dtype(spec)
     dtype: Any = spec.dtype
     if dtype == "auto":
         dtype = torch.float32 if device.type == "cpu" else "auto"
@@ -89,16 +108,11 @@ def load_model(spec: ModelSpec) -> PreTrainedModel:
             )
     except Exception as error:  # safetensors, pickle and torch raise kinds of their own
         raise ModelError(
-            f"model {spec.name}: the checkpoint cannot be loaded ({_first_line(error)}); "
+            f"model {spec.name}: the checkpoint cannot be loaded ({first_line(error)}); "
             "save or download it again"
         ) from None
     model, report = loaded
-    missing = sorted(report.get("missing_keys", ()))
-    if missing:
-        raise ModelError(
-            f"model {spec.name}: {len(missing)} weights are not in the checkpoint "
-            f"(first: {missing[0]}); a model with random weights has no layers worth measuring"
-        )
+    refuse_missing(spec, report.get("missing_keys", ()))
     return model.eval().requires_grad_(False).to(device)
 
 
@@ -116,17 +130,46 @@ def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelError(
-            f"model {spec.name}: no usable tokenizer beside the weights ({_first_line(error)}); "
+            f"model {spec.name}: no usable tokenizer beside the weights ({first_line(error)}); "
             "save one there with tokenizer.save_pretrained"
         ) from None
 
 
 def stored_dtype(spec: ModelSpec) -> torch.dtype | None:
     """The precision that the checkpoint's configuration names, None where it names none."""
-    return getattr(_load_config(spec), "dtype", None)
+    return getattr(load_config(spec), "dtype", None)
 
 
-def _load_config(spec: ModelSpec) -> Any:
+def check_dtype(spec: ModelSpec) -> None:
+    """Refuse a `dtype` that is none of `DTYPES`.
+
+    Raises:
+        ModelError: it is not.
+    """
+    if spec.dtype not in DTYPES:
+        raise ModelError(f"--dtype {spec.dtype}: unknown; choose one of {', '.join(DTYPES)}")
+
+
+def refuse_missing(spec: ModelSpec, names: Iterable[str]) -> None:
+    """Refuse a checkpoint that lacks weights.
+
+    Raises:
+        ModelError: there are such names.
+    """
+    missing = sorted(names)
+    if missing:
+        raise ModelError(
+            f"model {spec.name}: {len(missing)} weights are not in the checkpoint "
+            f"(first: {missing[0]}); a model with random weights has no layers worth measuring"
+        )
+
+
+def load_config(spec: ModelSpec) -> Any:
+    """The configuration of a causal language model, from its directory or the hub.
+
+    Raises:
+        ModelError: there is none, or it is another kind of model's.
+    """
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
@@ -148,7 +191,7 @@ def _load_config(spec: ModelSpec) -> Any:
     except Exception as error:  # the hub client raises its own many kinds, none worth a traceback
         raise ModelError(
             f"model {spec.name}: no checkpoint directory, and no hub model that can be reached "
-            f"({_first_line(error)})"
+            f"({first_line(error)})"
         ) from None
     remote = spec.trust_remote_code and "AutoModelForCausalLM" in getattr(config, "auto_map", {})
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not remote:
@@ -159,6 +202,7 @@ def _load_config(spec: ModelSpec) -> Any:
     return config
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, to be put into one of ours."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0].rstrip(".") if lines else type(error).__name__

@@ -1,4 +1,8 @@
-"""Deleting layers from a model for real, and telling its configuration wherever it counts them."""
+"""Deleting layers from a model for real, and telling its configuration wherever it counts them.
+
+A half of a layer cannot be deleted from a stock model; all its weights become zero instead, which
+makes its contribution zero, biases included.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from llm.branches import find_branches
+from llm.players import Unit
 from llm.structure import Stack, find_stack
+from llm.trace import record
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["delete_layers", "reduced", "reduced_settings"]
+__all__ = ["delete_layers", "reduced", "reduced_settings", "zero_halves"]
 
 # Lists that may be as long as the model is deep and have nothing to do with its layers.
 _NOT_PER_LAYER = {"architectures", "eos_token_id", "bos_token_id", "suppress_tokens"}
@@ -38,6 +46,29 @@ def delete_layers(model: PreTrainedModel, removed: Sequence[int]) -> None:
     _apply(text, settings)
     for index, layer in enumerate(layers):
         _number(layer, index)
+
+
+@torch.inference_mode()
+def zero_halves(model: PreTrainedModel, halves: Sequence[Unit], tokens_BT: Tensor) -> None:
+    """Set the weights of attention or MLP halves to zero, in place.
+
+    Args:
+        model: any decoder whose halves `llm.branches` can tell.
+        halves: which.
+        tokens_BT: a few tokens to find the halves with.
+
+    Raises:
+        UnsupportedModel: the halves cannot be told.
+    """
+    if not halves:
+        return
+    trace = record(model, find_stack(model), tokens_BT, every_input=True)
+    for half in halves:
+        call = trace.calls[half.layer]
+        branches = find_branches(call, trace.inputs[half.layer])
+        for name in branches.attention if half.part == "attention" else branches.mlp:
+            for parameter in call.layer.get_submodule(name).parameters():
+                parameter.zero_()
 
 
 @contextmanager

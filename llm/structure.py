@@ -12,7 +12,7 @@ from llm.errors import UnsupportedModel
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Stack", "find_stack", "layer_players"]
+__all__ = ["Stack", "find_stack"]
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,10 @@ def find_stack(model: PreTrainedModel) -> Stack:
     of norms, say), the one with the most parameters.
 
     Raises:
-        UnsupportedModel: there is none.
+        UnsupportedModel: there is none, or layers use the keys and values of others.
     """
     depth = _depth(model.config)
+    _check_sharing(model)
     found = [
         (sum(p.numel() for p in module.parameters()), name)
         for name, module in model.named_modules()
@@ -57,9 +58,16 @@ def find_stack(model: PreTrainedModel) -> Stack:
     return Stack(path, model.get_submodule(owner), attribute)
 
 
-def layer_players(stack: Stack) -> tuple[str, ...]:
-    """Names of the players when every decoder layer is one, in depth order."""
-    return tuple(f"L{index}" for index in range(len(stack)))
+def _check_sharing(model: PreTrainedModel) -> None:
+    text = model.config.get_text_config(decoder=True)
+    shared = getattr(text, "num_kv_shared_layers", None) or sum(
+        getattr(module, "is_kv_shared_layer", False) is True for module in model.modules()
+    )
+    if shared:
+        raise UnsupportedModel(
+            f"model type {model.config.model_type}: {shared} of its layers use the keys and values "
+            "of earlier layers; leaving layers out cannot be measured"
+        )
 
 
 def _depth(config: Any) -> int:

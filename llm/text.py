@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,14 @@ from llm.errors import TextError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["TokenText", "cut_sequences", "read_dataset", "read_file", "tokenise"]
+__all__ = [
+    "TokenText",
+    "cut_sequences",
+    "read_dataset",
+    "read_file",
+    "text_fingerprint",
+    "tokenise",
+]
 
 _DATASET_COLUMNS = ("text", "content", "sentence", "story", "article", "document")
 _ENOUGH_CHARACTERS = 20_000_000
@@ -175,6 +183,13 @@ def cut_sequences(
     if bos is not None:
         rows = np.concatenate([np.full((len(rows), 1), bos), rows], axis=1)
     return TokenText(np.ascontiguousarray(rows, dtype=np.int64), source)
+
+
+def text_fingerprint(tokens: Int[np.ndarray, "S T"]) -> str:
+    """Hex digest of the token ids and their shape."""
+    digest = hashlib.blake2b(f"{tokens.shape}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(tokens, dtype="<i8").data)
+    return digest.hexdigest()
 
 
 def _json(text: str, path: str) -> Sequence[Any]:

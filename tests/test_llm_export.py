@@ -11,7 +11,7 @@ from tiny_models import FAMILIES, VOCABULARY, tiny_model
 from transformers import AutoModelForCausalLM
 
 from layershap.demo.tokenizer import train_tokenizer
-from llm import MaskedModel, ModelError, ModelSpec, find_stack
+from llm import MaskedModel, ModelError, ModelSpec, find_stack, make_roster
 from llm.export import export_checkpoint
 from llm.influence import block_influence
 from llm.reduction import reduced
@@ -107,7 +107,11 @@ def test_block_influence_finds_the_layer_that_does_nothing():
     for name, parameter in find_stack(model).layers[2].named_parameters():
         if name.endswith(("o_proj.weight", "down_proj.weight")):
             parameter.data.zero_()
-    scores = block_influence(model, TOKENS)
+    scores = block_influence(model, TOKENS, make_roster("layers", 5))
     assert scores.argmin() == 2
     assert scores[2] == pytest.approx(0, abs=1e-6)
     assert (np.delete(scores, 2) > 1e-3).all()
+    halves = block_influence(model, TOKENS, make_roster("sublayers", 5, "0"))
+    assert halves.shape == (8,)
+    np.testing.assert_allclose(halves[2:4], 0, atol=1e-6)
+    assert (np.delete(halves, [2, 3]) > 1e-3).all()

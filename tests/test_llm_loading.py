@@ -17,9 +17,9 @@ from llm import (
     ModelSpec,
     UnsupportedModel,
     find_stack,
-    layer_players,
     load_model,
     load_tokenizer,
+    make_roster,
     pick_device,
 )
 
@@ -45,7 +45,7 @@ def test_a_loaded_model_is_ready_to_measure(saved):
     assert model.dtype == torch.float32
     assert not model.training
     assert not any(p.requires_grad for p in model.parameters())
-    assert layer_players(find_stack(model)) == ("L0", "L1", "L2", "L3", "L4")
+    assert make_roster("layers", len(find_stack(model))).names == ("L0", "L1", "L2", "L3", "L4")
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
@@ -105,9 +105,15 @@ def test_unknown_dtype(saved):
     refused(saved, "--dtype int8", "bfloat16", dtype="int8")
 
 
-@pytest.mark.parametrize("device", ["cuda:77", "toaster"])
+@pytest.mark.parametrize("device", ["cuda:77", "cuda:-1", "toaster", "", "meta", "hpu", "mkldnn"])
 def test_devices_that_are_not_there(saved, device):
-    refused(saved, f"--device {device}", "choose cpu", device=device)
+    refused(saved, f"--device {device}", "choose c", device=device)
+
+
+def test_a_gpu_beyond_the_last_is_told_how_many_there_are(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ModelError, match="2 GPUs here, numbered from 0; choose cuda:0, cuda:1 or"):
+        pick_device("cuda:7")
 
 
 def test_auto_device_is_one_that_works():

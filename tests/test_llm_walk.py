@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import VOCABULARY, tiny_model
 
-from llm import METRICS, MaskedModel, ModelError, TextError, count_layer_evaluations, find_stack
+from llm import (
+    TEXT_METRICS,
+    MaskedModel,
+    ModelError,
+    TextError,
+    count_layer_evaluations,
+    find_stack,
+)
 from llm.walk import kept_lists, walk
 from sampling import enumerate_all
 
@@ -51,10 +58,10 @@ def test_all_coalitions_need_one_evaluation_each():
     assert count_layer_evaluations(ALL) == 2**5 - 1
 
 
-@pytest.mark.parametrize("tokens_a_batch", [12, 24, 1000])
-def test_layer_evaluations_are_counted_a_batch(tokens_a_batch):
-    masked = MaskedModel(tiny_model("llama"), TOKENS, tokens_a_batch=tokens_a_batch)
-    assert masked.batches == {12: 3, 24: 2, 1000: 1}[tokens_a_batch]
+@pytest.mark.parametrize("micro_batch", [12, 24, 1000])
+def test_layer_evaluations_are_counted_a_batch(micro_batch):
+    masked = MaskedModel(tiny_model("llama"), TOKENS, micro_batch=micro_batch)
+    assert masked.batches == {12: 3, 24: 2, 1000: 1}[micro_batch]
     assert masked.layer_evaluations == 0
     some = ALL[np.random.default_rng(1).permutation(32)[:20]]
     masked.measure(some)
@@ -66,8 +73,8 @@ def test_order_duplicates_and_batches_change_nothing(family):
     model = tiny_model(family)
     expected = MaskedModel(model, TOKENS).measure(ALL)
     rows = np.random.default_rng(2).integers(0, 32, 50)
-    found = MaskedModel(model, TOKENS, tokens_a_batch=12).measure(ALL[rows])
-    for metric in METRICS:
+    found = MaskedModel(model, TOKENS, micro_batch=12).measure(ALL[rows])
+    for metric in TEXT_METRICS:
         assert found[metric].shape == (50, 3)
         np.testing.assert_allclose(found[metric], expected[metric][rows], atol=2e-5)
         for row in np.flatnonzero(np.bincount(rows) > 1):
@@ -86,7 +93,8 @@ def test_the_whole_model_does_not_differ_from_itself(family):
 
 def test_no_coalitions_give_no_rows():
     found = MaskedModel(tiny_model("llama"), TOKENS).measure(ALL[:0])
-    assert {name: values.shape for name, values in found.items()} == dict.fromkeys(METRICS, (0, 3))
+    shapes = {name: values.shape for name, values in found.items()}
+    assert shapes == dict.fromkeys(TEXT_METRICS, (0, 3))
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma2"])
@@ -97,7 +105,7 @@ def test_a_layer_of_nan_spoils_exactly_the_coalitions_that_keep_it(family):
     for parameter in find_stack(model).layers[2].parameters():
         parameter.fill_(torch.nan)
     found = masked.measure(ALL)
-    for metric in METRICS:
+    for metric in TEXT_METRICS:
         assert (np.isnan(found[metric]) == ALL[:, 2:3]).all()
         np.testing.assert_array_equal(found[metric][~ALL[:, 2]], before[metric][~ALL[:, 2]])
 
