@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 import sampling
+from cluster.columns import Column, find, pack, unpack
 from cluster.errors import LedgerError
-from cluster.records import METRICS, Counts, Records
+from cluster.records import Counts, Records, join
 
 if TYPE_CHECKING:
     from cluster.ledger import Ledger
@@ -20,17 +22,19 @@ if TYPE_CHECKING:
 __all__ = ["Campaign"]
 
 KEYS_A_QUERY = 500  # below SQLite's smallest limit on host parameters
+ROWS_A_BATCH = 10_000
+OURS = "layout = (SELECT id FROM layouts WHERE fingerprint = ?)"
+SELECT = (
+    f"SELECT key, status, vectors, times_measured, seconds, worker FROM measurements WHERE {OURS}"
+)
 # A row that holds values keeps them; being written again only shows in its counter. A row that
 # was set aside holds no values, so a later measurement fills it.
 UPSERT = """
-INSERT INTO measurements VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)
-ON CONFLICT (fingerprint, key) DO UPDATE SET
+INSERT INTO measurements VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?)
+ON CONFLICT (layout, key) DO UPDATE SET
     times_measured = times_measured + 1,
     status = CASE WHEN status = 'failed' THEN excluded.status ELSE status END,
-    utility = CASE WHEN status = 'failed' THEN excluded.utility ELSE utility END,
-    nll = CASE WHEN status = 'failed' THEN excluded.nll ELSE nll END,
-    kl = CASE WHEN status = 'failed' THEN excluded.kl ELSE kl END,
-    top1 = CASE WHEN status = 'failed' THEN excluded.top1 ELSE top1 END,
+    vectors = CASE WHEN status = 'failed' THEN excluded.vectors ELSE vectors END,
     worker = CASE WHEN status = 'failed' THEN excluded.worker ELSE worker END,
     seconds = CASE WHEN status = 'failed' THEN excluded.seconds ELSE seconds END,
     created = CASE WHEN status = 'failed' THEN excluded.created ELSE created END
@@ -41,41 +45,57 @@ ON CONFLICT (fingerprint, key) DO UPDATE SET
 class Campaign:
     """A handle on one campaign of a ledger; get it from :meth:`cluster.Ledger.open_campaign`.
 
+    The utility is computed when measurements are read, so ``dataclasses.replace(campaign,
+    utility="kl")`` asks the same measurements another question.
+
     Attributes:
         ledger: where its measurements are.
         name: for example ``"calibration"``.
         fingerprint: content hash of everything that decides a measurement.
         players: names in depth order, ``n`` of them.
-        sequence_tokens: tokens in each of the ``S`` sequences, the weights of the utility.
+        columns: what is measured of a coalition.
+        utility: name of the column that decides.
         details: what the fingerprint was made of, in words.
 
     Raises:
-        LedgerError: if there are no players, or no sequence with a token.
+        LedgerError: if there are no players, or the columns and the utility do not fit.
     """
 
     ledger: Ledger = field(repr=False, compare=False)
     name: str
     fingerprint: str
     players: tuple[str, ...]
-    sequence_tokens: tuple[int, ...]
+    columns: tuple[Column, ...]
+    utility: str
     details: Mapping[str, Any]
 
     def __post_init__(self) -> None:
         if not self.players or len(set(self.players)) != len(self.players):
             raise LedgerError("players must be at least one name, none twice; name each once")
-        if min(self.sequence_tokens, default=0) < 0 or sum(self.sequence_tokens) == 0:
+        names = [column.name for column in self.columns]
+        if len(set(names)) != len(names):
+            raise LedgerError(f"columns must differ in name, got {', '.join(names)}; rename some")
+        if self.utility not in names:
             raise LedgerError(
-                "sequence_tokens must be counts of at least 0 with one above 0; give each"
-                " sequence's number of predicted tokens"
+                f"utility must be one of the columns {', '.join(names) or '(none)'}, got"
+                f" {self.utility!r}; name one of them"
             )
 
     def same_as(self, other: Campaign) -> bool:
         """Tells whether two campaigns measure the same thing, however it is described."""
-        return (self.fingerprint, self.players, self.sequence_tokens) == (
+        return (self.fingerprint, self.players, self.columns) == (
             other.fingerprint,
             other.players,
-            other.sequence_tokens,
+            other.columns,
         )
+
+    def column(self, name: str) -> Column:
+        """Returns the column of this name.
+
+        Raises:
+            LedgerError: if there is none.
+        """
+        return find(self.columns, name)
 
     def missing(
         self, coalitions: Bool[np.ndarray, "B n"], *, retry_failed: bool = False
@@ -87,46 +107,45 @@ class Campaign:
             retry_failed: count those that were set aside as missing.
         """
         absent = (None, "failed") if retry_failed else (None,)
-        return np.array([status in absent for status in self.statuses(coalitions)], dtype=bool)
+        found = (status in absent for status in self._statuses(coalitions))
+        return np.fromiter(found, dtype=bool, count=len(coalitions))
 
     def statuses(self, coalitions: Bool[np.ndarray, "B n"]) -> list[str | None]:
         """Returns the status of each coalition; None for one that the ledger does not have."""
-        known: dict[bytes, str] = dict(
-            self.ledger.fetch(
-                "SELECT key, status FROM measurements WHERE fingerprint = ?", (self.fingerprint,)
-            )
-        )
-        return [known.get(key) for key in sampling.keys(self._rows(coalitions))]
+        return list(self._statuses(coalitions))
 
-    def utilities(self, nll: Float32[np.ndarray, "B S"]) -> Float64[np.ndarray, "B"]:
-        """Returns minus the token-weighted mean of ``nll``, in nats a token, in double precision.
+    def utilities(
+        self, metrics: Mapping[str, Float32[np.ndarray, "B W"]]
+    ) -> Float64[np.ndarray, "B"]:
+        """Returns the weighted mean of the utility's column times its sign: higher is better.
 
-        Sequences without tokens are left out, whatever their values. A row that is not finite
-        has no utility: NaN.
+        Numbers of weight 0 are left out, whatever they are. A row that is not finite has no
+        utility: NaN.
+
+        Raises:
+            LedgerError: if ``metrics`` lacks the column.
         """
-        weights = np.asarray(self.sequence_tokens, dtype=np.float64)
-        used = weights > 0
-        values = nll[:, used].astype(np.float64)
-        finite = np.isfinite(values).all(axis=1)
-        result = np.full(len(values), np.nan)
-        result[finite] = -(values[finite] @ weights[used]) / weights.sum()
-        return result
+        column = self.column(self.utility)
+        if column.name not in metrics:
+            raise LedgerError(f"metrics lacks the utility {column.name!r}; give all columns")
+        return column.sign * column.mean(_float32(metrics[column.name]))
 
     def record(
         self,
         coalitions: Bool[np.ndarray, "B n"],
-        metrics: Mapping[str, Float32[np.ndarray, "B S"]],
+        metrics: Mapping[str, Float32[np.ndarray, "B W"]],
         worker: str = "",
         seconds: float = 0.0,
     ) -> None:
         """Writes measurements in one transaction; they are on the disk when this returns.
 
-        Rows that the ledger already has keep their values; only ``times_measured`` counts up.
-        A row whose loss is not finite is kept with the status ``"non-finite"`` and no utility.
+        Inside :meth:`cluster.Ledger.together` they are on the disk when that block ends. Rows that
+        the ledger already has keep their values; only ``times_measured`` counts up. A row with a
+        number that is not finite, where its weight is above 0, has the status ``"non-finite"``.
 
         Args:
             coalitions: rows, True = kept.
-            metrics: ``"nll"`` and, if known, ``"kl"`` and ``"top1"``, each by sequence.
+            metrics: all columns and no others, one row a coalition.
             worker: who measured.
             seconds: time of the whole batch; each row gets its share.
 
@@ -135,43 +154,44 @@ class Campaign:
         """
         rows = self._rows(coalitions)
         self._check(metrics, len(rows))
-        arrays = {name: _float32(values) for name, values in metrics.items()}
-        utilities = self.utilities(arrays["nll"]).tolist()
-        blobs = [
-            [row.tobytes() for row in arrays[name]] if name in arrays else [None] * len(rows)
-            for name in METRICS
-        ]
+        arrays = {column.name: _float32(metrics[column.name]) for column in self.columns}
+        finite = np.all([column.finite(arrays[column.name]) for column in self.columns], axis=0)
         removed = (~rows).sum(axis=1).tolist()
         share, now = seconds / max(len(rows), 1), time.time()
-        values = [
-            (
-                self.fingerprint,
-                key,
-                gone,
-                "ok" if utility == utility else "non-finite",
-                utility if utility == utility else None,
-                *vectors,
-                worker,
-                share,
-                now,
-            )
-            for key, gone, utility, *vectors in zip(
-                sampling.keys(rows), removed, utilities, *blobs, strict=True
-            )
-        ]
         with self.ledger.transaction() as db:
-            db.executemany(UPSERT, values)
+            layout = self._layout()
+            db.executemany(
+                UPSERT,
+                (
+                    (
+                        layout,
+                        key,
+                        gone,
+                        "ok" if sound else "non-finite",
+                        vectors,
+                        worker,
+                        share,
+                        now,
+                    )
+                    for key, gone, sound, vectors in zip(
+                        sampling.keys(rows),
+                        removed,
+                        finite.tolist(),
+                        pack(self.columns, arrays),
+                        strict=True,
+                    )
+                ),
+            )
 
     def set_aside(self, coalition: Bool[np.ndarray, "n"], worker: str = "") -> None:
         """Marks one coalition as failed, unless it has been measured after all."""
         rows = self._rows(coalition[None, :])
         with self.ledger.transaction() as db:
             db.execute(
-                "INSERT INTO measurements VALUES"
-                " (?, ?, ?, 'failed', NULL, NULL, NULL, NULL, 0, ?, 0.0, ?)"
-                " ON CONFLICT (fingerprint, key) DO NOTHING",
+                "INSERT INTO measurements VALUES (?, ?, ?, 'failed', NULL, 0, ?, 0.0, ?)"
+                " ON CONFLICT (layout, key) DO NOTHING",
                 (
-                    self.fingerprint,
+                    self._layout(),
                     sampling.keys(rows)[0],
                     int((~rows).sum()),
                     worker,
@@ -188,33 +208,20 @@ class Campaign:
         Raises:
             LedgerError: if one of ``coalitions`` is not in the ledger.
         """
-        columns = f"key, status, utility, {', '.join(METRICS)}, times_measured, seconds"
-        select = f"SELECT {columns} FROM measurements WHERE fingerprint = ?"
-        if coalitions is None:
-            rows = self.ledger.fetch(f"{select} ORDER BY removed, key", (self.fingerprint,))
-        else:
-            rows = self._find(select, sampling.keys(self._rows(coalitions)))
-        kept = sampling.from_keys([row[0] for row in rows], len(self.players))
-        vectors = {
-            name: self._unpack([row[3 + place] for row in rows])
-            for place, name in enumerate(METRICS)
-        }
-        return Records(
-            players=self.players,
-            coalitions=kept,
-            utilities=np.array([np.nan if row[2] is None else row[2] for row in rows], np.float64),
-            **vectors,
-            status=tuple(row[1] for row in rows),
-            times_measured=np.array([row[-2] for row in rows], dtype=np.int64),
-            seconds=np.array([row[-1] for row in rows], dtype=np.float64),
-            sequence_tokens=np.array(self.sequence_tokens, dtype=np.int64),
-        )
+        parts = self.batches() if coalitions is None else self._find(self._rows(coalitions))
+        return join(list(parts) or [self._records([])])
+
+    def batches(self, size: int = ROWS_A_BATCH) -> Iterator[Records]:
+        """Yields all measurements by number of removed players, at most ``size`` at a time."""
+        query = f"{SELECT} ORDER BY removed, key"
+        for rows in self.ledger.stream(query, (self.fingerprint,), size):
+            yield self._records(rows)
 
     def counts(self) -> Counts:
         """Returns how many coalitions there are of each status."""
         rows = self.ledger.fetch(
             "SELECT status, count(*), sum(times_measured > 1) FROM measurements"
-            " WHERE fingerprint = ? GROUP BY status",
+            f" WHERE {OURS} GROUP BY status",
             (self.fingerprint,),
         )
         found = {status: number for status, number, _ in rows}
@@ -225,27 +232,54 @@ class Campaign:
             repeated=sum(row[2] for row in rows),
         )
 
-    def _find(self, select: str, keys: list[bytes]) -> list[tuple[Any, ...]]:
-        found: dict[bytes, tuple[Any, ...]] = {}
-        for start in range(0, len(keys), KEYS_A_QUERY):
-            part = keys[start : start + KEYS_A_QUERY]
-            marks = ", ".join("?" * len(part))
-            for row in self.ledger.fetch(
-                f"{select} AND key IN ({marks})", (self.fingerprint, *part)
-            ):
-                found[row[0]] = row
-        if absent := len(set(keys) - set(found)):
-            raise LedgerError(
-                f"coalitions has {absent} that campaign {self.name!r} never measured; measure them"
-                " first, or leave out those that missing() names"
-            )
-        return [found[key] for key in keys]
+    def _statuses(self, coalitions: Bool[np.ndarray, "B n"]) -> Iterator[str | None]:
+        rows = self._rows(coalitions)
+        # Two queries that only read an index: who is there, and who of them is not ok.
+        there = f"SELECT key, 'ok' FROM measurements WHERE {OURS}"
+        trouble = f"SELECT key, status FROM measurements WHERE {OURS} AND status <> 'ok'"
+        for start in range(0, len(rows), KEYS_A_QUERY):
+            keys = sampling.keys(rows[start : start + KEYS_A_QUERY])
+            known = dict(self._among(there, keys))
+            if known:
+                known.update(self._among(trouble, keys))
+            yield from map(known.get, keys)
 
-    def _unpack(self, blobs: Sequence[bytes | None]) -> Float32[np.ndarray, "m S"]:
-        width = len(self.sequence_tokens)
-        absent = np.full(width, np.nan, dtype="<f4").tobytes()
-        joined = b"".join(absent if blob is None else blob for blob in blobs)
-        return np.frombuffer(joined, dtype="<f4").reshape(len(blobs), width).astype(np.float32)
+    def _find(self, rows: Bool[np.ndarray, "B n"]) -> Iterator[Records]:
+        absent: set[bytes] = set()
+        for start in range(0, len(rows), KEYS_A_QUERY):
+            keys = sampling.keys(rows[start : start + KEYS_A_QUERY])
+            found = {row[0]: row for row in self._among(SELECT, keys)}
+            absent |= set(keys) - set(found)
+            if not absent:
+                yield self._records([found[key] for key in keys])
+        if absent:
+            raise LedgerError(
+                f"coalitions has {len(absent)} that campaign {self.name!r} never measured; measure"
+                " them first, or leave out those that missing() names"
+            )
+
+    def _among(self, select: str, keys: Sequence[bytes]) -> list[tuple[Any, ...]]:
+        marks = ", ".join("?" * len(keys))
+        return self.ledger.fetch(f"{select} AND key IN ({marks})", (self.fingerprint, *keys))
+
+    def _records(self, rows: Sequence[tuple[Any, ...]]) -> Records:
+        metrics = unpack(self.columns, [row[2] for row in rows])
+        return Records(
+            players=self.players,
+            coalitions=sampling.from_keys([row[0] for row in rows], len(self.players)),
+            utilities=self.utilities(metrics),
+            metrics=metrics,
+            columns=self.columns,
+            utility=self.utility,
+            status=tuple(sys.intern(row[1]) for row in rows),
+            times_measured=np.array([row[3] for row in rows], dtype=np.int64),
+            seconds=np.array([row[4] for row in rows], dtype=np.float64),
+            workers=tuple(sys.intern(row[5]) for row in rows),
+        )
+
+    def _layout(self) -> int:
+        query = "SELECT id FROM layouts WHERE fingerprint = ?"
+        return self.ledger.fetch(query, (self.fingerprint,))[0][0]
 
     def _rows(self, coalitions: Bool[np.ndarray, "B n"]) -> Bool[np.ndarray, "B n"]:
         rows = np.asarray(coalitions)
@@ -256,21 +290,22 @@ class Campaign:
             )
         return rows
 
-    def _check(self, metrics: Mapping[str, Float32[np.ndarray, "B S"]], size: int) -> None:
-        if "nll" not in metrics or not set(metrics) <= set(METRICS):
+    def _check(self, metrics: Mapping[str, Float32[np.ndarray, "B W"]], size: int) -> None:
+        names = [column.name for column in self.columns]
+        if set(metrics) != set(names):
             raise LedgerError(
-                f"metrics has {', '.join(sorted(metrics)) or 'nothing'}; give nll and, if known,"
-                f" {' and '.join(METRICS[1:])}"
+                f"metrics has {', '.join(sorted(metrics)) or 'nothing'}; give the columns"
+                f" {', '.join(names)} and no others"
             )
-        wanted = (size, len(self.sequence_tokens))
-        for name, values in metrics.items():
-            if np.shape(values) != wanted:
+        for column in self.columns:
+            shape = list(np.shape(metrics[column.name]))
+            if shape != [size, column.width]:
                 raise LedgerError(
-                    f"metrics[{name!r}] must have shape {list(wanted)}, got"
-                    f" {list(np.shape(values))}; give one number a coalition and sequence"
+                    f"metrics[{column.name!r}] must have shape {[size, column.width]}, got {shape};"
+                    " give one number a coalition and weight"
                 )
 
 
-def _float32(values: Float32[np.ndarray, "B S"]) -> Float32[np.ndarray, "B S"]:
+def _float32(values: Float32[np.ndarray, "B W"]) -> Float32[np.ndarray, "B W"]:
     with np.errstate(over="ignore"):  # too large for float32 becomes inf, which is then reported
         return np.ascontiguousarray(values, dtype="<f4")

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from jaxtyping import Bool
 
 from cluster.actors import Factory, Hello, Reply, Worker
-from cluster.backlog import Chunk
+from cluster.backlog import Chunk, Pace
 from cluster.errors import WorkerFailed
+from cluster.room import Node, alive_nodes, check_room, room
 
-__all__ = ["Arrived", "Crew", "Died", "Measured", "Member"]
+__all__ = ["Arrived", "Cause", "Crew", "Died", "Measured", "Member", "News", "NodeGone"]
 
 # Weights and logits live in blocks far above the default threshold, which glibc maps and unmaps
 # for each tensor: a fifth of a worker's time then goes into page faults.
 MALLOC_THRESHOLD = str(1 << 32)
+LOOK_SECONDS = 2.0  # between two looks at the nodes of the cluster
+GATHER_SECONDS = 0.02  # how long a large crew's replies are collected before they are written
+LARGE = 16  # members from which that pays; each has a second chunk to go on with meanwhile
+
+# Its process ended, or its machine did, or it was ended or cut off from outside: only the first can
+# be the fault of what it measured.
+Cause = Literal["process", "node", "outside"]
 
 
 @dataclass(eq=False)
@@ -31,12 +41,18 @@ class Member:
         slot: its place in the crew; a successor gets the same one.
         handle: Ray's handle.
         name: ``host:pid`` once it has said hello, else empty.
+        node: Ray's identifier of its machine, once it has said hello.
+        ready_at: when it said hello, by ``time.perf_counter``.
+        pace: how fast it is.
         flights: what it was asked, oldest first; it answers in this order. No chunk: its hello.
     """
 
     slot: int
     handle: Any
     name: str = ""
+    node: str = ""
+    ready_at: float = 0.0
+    pace: Pace = field(default_factory=Pace)
     flights: deque[tuple[Any, Chunk | None]] = field(default_factory=deque)
 
 
@@ -63,15 +79,27 @@ class Died:
 
     Attributes:
         member: who; it is no longer in the crew.
-        running: the chunk it died of, or nothing if it died before its hello.
+        running: the chunk it was at, or nothing if it was idle or died before its hello.
         queued: chunks that it never started.
+        cause: what ended it.
         reason: what Ray says, in one line.
     """
 
     member: Member
     running: Chunk | None
     queued: tuple[Chunk, ...]
+    cause: Cause
     reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class NodeGone:
+    """A machine that held members has left the cluster."""
+
+    node: Node
+
+
+News = Arrived | Measured | Died | NodeGone
 
 
 class Crew:
@@ -82,7 +110,8 @@ class Crew:
 
     Args:
         factory: builds the evaluator inside the actor.
-        workers: how many actors.
+        workers: how many actors; those for which there is no room yet wait for it. None: as many
+            as the nodes have room for, which changes when nodes come and go.
         cpus_per_worker: CPUs that Ray sets aside for each, and threads that it computes with.
         gpus_per_worker: GPUs for each; parts of one are allowed.
 
@@ -92,14 +121,19 @@ class Crew:
     """
 
     def __init__(
-        self, factory: Factory, *, workers: int, cpus_per_worker: float, gpus_per_worker: float
+        self,
+        factory: Factory,
+        *,
+        workers: int | None = None,
+        cpus_per_worker: float = 1,
+        gpus_per_worker: float = 0.0,
     ) -> None:
         import ray
         from ray import cloudpickle, exceptions
 
         if not ray.is_initialized():
             raise ValueError("Ray is not connected; measure inside `with cluster.connect(...):`")
-        _check_room(cpus_per_worker, gpus_per_worker)
+        check_room(cpus_per_worker, gpus_per_worker)
         try:
             self._packed = cloudpickle.dumps(factory)  # pyright: ignore[reportPrivateImportUsage]
         except Exception as error:
@@ -109,6 +143,7 @@ class Crew:
             ) from error
         self._ray: Any = ray
         self._errors = exceptions
+        self._share = (cpus_per_worker, gpus_per_worker)
         self._actor = ray.remote(Worker).options(
             num_cpus=cpus_per_worker,
             num_gpus=gpus_per_worker,
@@ -116,9 +151,14 @@ class Crew:
             max_task_retries=0,
             runtime_env={"env_vars": _environment(cpus_per_worker)},
         )
+        self._workers = workers
+        self._closed: set[int] = set()
+        self._nodes = alive_nodes()
+        self._used: dict[str, Node] = {}  # nodes that hold or held members
+        self._looked_at = time.monotonic()
+        self.hired = 0
         self.members: list[Member] = []
-        for slot in range(workers):
-            self.hire(slot)
+        self.fill()
 
     def __enter__(self) -> Self:
         return self
@@ -141,31 +181,85 @@ class Crew:
         """Those who have said hello."""
         return [member for member in self.members if member.name]
 
-    def hire(self, slot: int) -> None:
-        """Starts an actor; it gets work once it has said hello, so that no chunk waits for it."""
-        member = Member(slot, self._actor.remote(self._packed))
-        member.flights.append((member.handle.hello.remote(), None))
-        self.members.append(member)
+    @property
+    def size(self) -> int:
+        """How many members there should be."""
+        wanted = self._workers
+        if wanted is None:
+            wanted = room(self._nodes.values(), *self._share)
+        return max(wanted - len(self._closed), 0)
+
+    def alive(self, node: str) -> bool:
+        """Tells whether a node was there at the last look."""
+        return node in self._nodes
+
+    def fill(self) -> None:
+        """Hires for empty places; a new member gets work once it has said hello."""
+        if self._workers is None:
+            # Without room those not started yet would wait for ever; others end by themselves.
+            waiting = [member for member in self.members if not member.name]
+            for member in waiting[: max(len(self.members) - self.size, 0)]:
+                self._dismiss(member)
+        taken = self._closed | {member.slot for member in self.members}
+        slot = 0
+        while len(self.members) < self.size:
+            while slot in taken:
+                slot += 1
+            taken.add(slot)
+            member = Member(slot, self.start_actor(slot))
+            member.flights.append((member.handle.hello.remote(), None))
+            self.members.append(member)
+            self.hired += 1
+
+    def give_up(self, slot: int) -> None:
+        """Leaves a place empty from now on."""
+        self._closed.add(slot)
+
+    def start_actor(self, slot: int) -> Any:
+        """Starts the actor of one place and returns its handle, without waiting for it."""
+        return self._actor.remote(self._packed)
+
+    def end_actor(self, handle: Any) -> None:
+        """Ends an actor, also one that Ray only lost sight of: nobody may measure unheard."""
+        self._ray.kill(handle, no_restart=True)
 
     def assign(self, member: Member, chunk: Chunk, rows: Bool[np.ndarray, "B n"]) -> None:
         """Asks a member to measure a chunk after those that it has already."""
         member.flights.append((member.handle.measure.remote(rows), chunk))
 
-    def wait(self, seconds: float) -> list[Arrived | Measured | Died]:
+    def wait(self, seconds: float) -> list[News]:
         """Waits until there is news, at most so long, and returns all of it."""
-        refs = [ref for member in self.members for ref, _ in member.flights]
-        if not refs:
-            return []
-        self._ray.wait(refs, num_returns=1, timeout=seconds)
-        landed = set(self._ray.wait(refs, num_returns=len(refs), timeout=0)[0])
-        news: list[Arrived | Measured | Died] = []
-        for member in tuple(self.members):
-            while member.flights and member.flights[0][0] in landed:
-                news.append(self._hear(member))
+        # A member answers in order, so only the oldest question of each can be answered next.
+        refs = [member.flights[0][0] for member in self.members if member.flights]
+        news: list[News] = []
+        if refs:
+            first, _ = self._ray.wait(refs, num_returns=1, timeout=seconds)
+            if first and len(refs) >= LARGE and seconds:
+                time.sleep(GATHER_SECONDS)
+            landed = set(self._ray.wait(refs, num_returns=len(refs), timeout=0)[0])
+            for member in tuple(self.members):
+                if member.flights and member.flights[0][0] in landed:
+                    news.extend(self._hear(member))
+        elif seconds:
+            time.sleep(min(seconds, LOOK_SECONDS / 4))
+        if seconds and time.monotonic() - self._looked_at >= LOOK_SECONDS:
+            news.extend(self.look())
         return news
 
-    def _hear(self, member: Member) -> Arrived | Measured | Died:
-        ref, chunk = member.flights.popleft()
+    def look(self) -> list[News]:
+        """Looks at the nodes of the cluster: ends members of those that are gone, fills places."""
+        self._looked_at = time.monotonic()
+        self._nodes = alive_nodes()
+        news: list[News] = []
+        for name in [name for name in self._used if name not in self._nodes]:
+            news.append(NodeGone(self._used.pop(name)))
+            for member in [member for member in self.members if member.node == name]:
+                news.extend(self._bury(member, "node", "its node has left the cluster"))
+        self.fill()
+        return news
+
+    def _hear(self, member: Member) -> Iterator[News]:
+        ref, chunk = member.flights[0]
         try:
             answer = self._ray.get(ref)
         except self._errors.RayTaskError as error:
@@ -173,32 +267,57 @@ class Crew:
             # from before the worker's own code, such as a node without the package.
             raise WorkerFailed(f"a worker cannot run: {_last_line(error)}") from error
         except self._errors.RayError as error:
-            queued = tuple(later for _, later in member.flights if later is not None)
-            self._dismiss(member)
-            return Died(member, chunk, queued, f"{type(error).__name__}: {_last_line(error)}")
-        if chunk is None:
-            member.name = f"{answer.host}:{answer.pid}"
-            return Arrived(member, answer)
-        return Measured(member, chunk, answer)
+            reason = f"{type(error).__name__}: {_last_line(error)}"
+            yield from self._bury(member, _cause(error), reason)
+            return
+        member.flights.popleft()
+        if chunk is not None:
+            yield Measured(member, chunk, answer)
+            return
+        member.name = f"{answer.host}:{answer.pid}"
+        member.node = answer.node
+        member.ready_at = time.perf_counter()
+        if node := self._nodes.get(answer.node):
+            self._used[answer.node] = node
+        else:
+            self._used[answer.node] = Node(answer.node, answer.host, *self._share)
+        yield Arrived(member, answer)
+
+    def _bury(self, member: Member, cause: Cause, reason: str) -> Iterator[News]:
+        """Takes a dead member out of the crew; what it had answered in time still counts."""
+        lost: list[Chunk] = []
+        for ref, chunk in member.flights:
+            if chunk is None:
+                continue
+            try:
+                yield Measured(member, chunk, self._ray.get(ref, timeout=0))
+            except self._errors.RayError:
+                lost.append(chunk)
+        idle = not lost
+        self._dismiss(member)
+        yield Died(member, None if idle else lost[0], tuple(lost[1:]), cause, reason)
 
     def _dismiss(self, member: Member) -> None:
         self.members.remove(member)
         member.flights.clear()
-        # Ends one that Ray only lost sight of, too: nobody may measure unheard.
-        self._ray.kill(member.handle, no_restart=True)
+        self.end_actor(member.handle)
 
 
-def _check_room(cpus: float, gpus: float) -> None:
-    import ray
+def _cause(error: Exception) -> Cause:
+    """Returns what ended an actor, as far as Ray knows."""
+    from ray import exceptions
 
-    nodes = [node.get("Resources", {}) for node in ray.nodes() if node.get("Alive")]
-    if any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
-        return
-    offers = ", ".join(f"{node.get('CPU', 0):g} CPU {node.get('GPU', 0):g} GPU" for node in nodes)
-    raise ValueError(
-        f"a worker needs {cpus:g} CPU and {gpus:g} GPU, the nodes of the cluster have"
-        f" {offers or 'nothing'}; lower cpus_per_worker or gpus_per_worker"
-    )
+    words = str(error)
+    if isinstance(error, exceptions.ActorDiedError):
+        gone = error.preempted or "node has died" in words or "node was terminated" in words
+        if gone:
+            return "node"
+        return "outside" if "ray.kill" in words else "process"
+    if isinstance(error, exceptions.ActorUnavailableError):
+        return "outside"
+    # A result that lay in the memory of a machine goes with it.
+    lost = (exceptions.ObjectLostError, exceptions.NodeDiedError)
+    return "node" if isinstance(error, lost) else "process"
 
 
 def _environment(cpus: float) -> dict[str, str]:

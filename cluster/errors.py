@@ -9,6 +9,7 @@ __all__ = [
     "LedgerError",
     "LedgerLocked",
     "WorkerFailed",
+    "WorkerRefused",
 ]
 
 
@@ -34,3 +35,7 @@ class ClusterUnreachable(ValueError):
 
 class WorkerFailed(RuntimeError):
     """The run cannot go on: the evaluator raised an error, or its workers keep dying."""
+
+
+class WorkerRefused(ValueError):
+    """A worker cannot measure what it was given: bad input, a device that is not there."""

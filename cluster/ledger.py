@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from cluster.campaign import Campaign
-from cluster.errors import CampaignMismatch, LedgerCorrupt, LedgerError, LedgerLocked
-from cluster.lock import WriterLock
-from cluster.schema import create, damaged, verify
+from cluster.columns import Column, from_json, to_json, widths
+from cluster.database import Database
+from cluster.errors import CampaignMismatch, LedgerError
 
 __all__ = ["Event", "Ledger"]
-
-BUSY_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -46,43 +43,27 @@ class Ledger:
 
     Args:
         path: the file, usually ``<run directory>/ledger.sqlite``. A writer creates it and its
-            directory.
+            directory, and upgrades a file that an older version wrote.
         readonly: open an existing ledger to read it.
+
+    Attributes:
+        path: the file.
+        readonly: whether it was opened to read.
+        upgraded_from: the older schema version that the file had when it was opened for writing,
+            or None.
 
     Raises:
         LedgerLocked: if another process writes to the same run directory.
         LedgerCorrupt: if the file is damaged or is no ledger. The file is left as it is.
-        LedgerError: if the file cannot be opened, or was written by a newer version.
+        LedgerError: if the file cannot be opened, was written by a newer version, or was written
+            by an older one and is opened to read.
     """
 
     def __init__(self, path: Path | str, *, readonly: bool = False) -> None:
         self.path = Path(path)
+        self._database = Database(self.path, readonly=readonly)
         self.readonly = readonly
-        self._lock: WriterLock | None = None
-        if readonly and not self.path.exists():
-            raise LedgerError(f"no ledger at {self.path}; measure something first")
-        if not readonly:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise LedgerError(
-                    f"cannot create {self.path.parent}: {error.strerror}; choose an --output"
-                    " directory that is writable"
-                ) from error
-            self._lock = WriterLock(self.path.with_suffix(".lock"))
-        try:
-            with self._one_line():
-                self._check()
-                self._db = self._connect("ro" if readonly else "rwc")
-                try:
-                    self._prepare()
-                except BaseException:
-                    self._db.close()
-                    raise
-        except BaseException:
-            if self._lock is not None:
-                self._lock.release()
-            raise
+        self.upgraded_from = self._database.upgraded_from
 
     def __enter__(self) -> Self:
         return self
@@ -97,17 +78,17 @@ class Ledger:
 
     def close(self) -> None:
         """Closes the file and, for a writer, gives the run directory back."""
-        self._db.close()
-        if self._lock is not None:
-            self._lock.release()
+        self._database.close()
 
     def open_campaign(
         self,
         name: str,
         fingerprint: str,
         players: Sequence[str],
-        sequence_tokens: Sequence[int],
+        columns: Sequence[Column],
         details: Mapping[str, Any],
+        *,
+        utility: str = "nll",
     ) -> Campaign:
         """Returns the campaign of this name, created if it is new.
 
@@ -116,11 +97,13 @@ class Ledger:
             fingerprint: content hash of everything that decides a measurement. Campaigns of the
                 same fingerprint share their measurements.
             players: names in depth order.
-            sequence_tokens: tokens in each sequence of the text, the weights of the utility.
+            columns: what is measured of each coalition.
             details: what the fingerprint was made of, in words. JSON values only.
+            utility: the column that decides. A known campaign can be given another one.
 
         Raises:
-            CampaignMismatch: if the name was measured with another fingerprint.
+            CampaignMismatch: if the name was measured with another fingerprint, or the fingerprint
+                with columns of other names or widths.
             LedgerError: if the arguments cannot describe a campaign.
         """
         asked = Campaign(
@@ -128,26 +111,21 @@ class Ledger:
             name=name,
             fingerprint=fingerprint,
             players=tuple(players),
-            sequence_tokens=tuple(int(count) for count in sequence_tokens),
             # Through JSON once, so that a stored and a fresh campaign compare equal.
+            columns=from_json(to_json(columns)),
+            utility=utility,
             details=json.loads(json.dumps(dict(details))),
         )
         known = self._campaigns(name)
-        if known:
-            if not known[0].same_as(asked):
-                raise CampaignMismatch(_mismatch(self.path, known[0], asked))
-            return known[0]
-        row = (
-            name,
-            fingerprint,
-            json.dumps(asked.players),
-            json.dumps(asked.sequence_tokens),
-            json.dumps(asked.details),
-            time.time(),
-        )
-        with self.transaction() as db:
-            db.execute("INSERT INTO campaigns VALUES (?, ?, ?, ?, ?, ?)", row)
-        return asked
+        if not known:
+            self._create(asked)
+            return asked
+        if not known[0].same_as(asked):
+            raise CampaignMismatch(_mismatch(self.path, known[0], asked))
+        if known[0].utility != utility:
+            with self.transaction() as db:
+                db.execute("UPDATE campaigns SET utility = ? WHERE name = ?", (utility, name))
+        return replace(known[0], utility=utility)
 
     def campaign(self, name: str) -> Campaign:
         """Returns a campaign that exists.
@@ -187,31 +165,44 @@ class Ledger:
         Raises:
             LedgerError: if the file cannot be read, in one line.
         """
-        with self._one_line():
-            return self._db.execute(query, values).fetchall()
+        return self._database.fetch(query, values)
+
+    def stream(
+        self, query: str, values: Sequence[Any] = (), size: int = 10_000
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """Yields the rows of a query, at most ``size`` at a time, as they were when it began.
+
+        Raises:
+            LedgerError: if the file cannot be read, in one line.
+        """
+        return self._database.stream(query, values, size)
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def together(self) -> Iterator[None]:
+        """Makes one transaction of everything that is written inside the block.
+
+        It costs one fsync instead of one a write. If anything in it fails, nothing of it is
+        written, even if the block goes on after the failure.
+
+        Raises:
+            LedgerError: as :meth:`transaction` does.
+        """
+        with self.transaction():
+            yield
+
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         """Runs a block in one transaction: all of it is on the disk afterwards, or nothing.
+
+        Inside another transaction it becomes a part of that one.
 
         Raises:
             LedgerError: if the ledger is read-only, or the disk is full or fails.
         """
-        if self.readonly:
-            raise LedgerError(f"{self.path} was opened to read; open it with readonly=False")
-        with self._one_line():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+        return self._database.transaction()
 
     def _campaigns(self, name: str) -> list[Campaign]:
         rows = self.fetch(
-            "SELECT fingerprint, players, sequence_tokens, details FROM campaigns WHERE name = ?",
+            "SELECT fingerprint, players, columns, utility, details FROM campaigns WHERE name = ?",
             (name,),
         )
         return [
@@ -220,74 +211,49 @@ class Ledger:
                 name=name,
                 fingerprint=fingerprint,
                 players=tuple(json.loads(players)),
-                sequence_tokens=tuple(json.loads(tokens)),
+                columns=from_json(columns),
+                utility=utility,
                 details=json.loads(details),
             )
-            for fingerprint, players, tokens, details in rows
+            for fingerprint, players, columns, utility, details in rows
         ]
 
-    def _check(self) -> None:
-        """Looks at an existing file without write access, so that a damaged one stays as it is."""
-        if not self.path.exists() or self.path.stat().st_size == 0:
-            return
-        db = self._connect("ro")
-        try:
-            verify(db, self.path)
-        finally:
-            db.close()
-
-    def _connect(self, mode: str) -> sqlite3.Connection:
-        address = f"{self.path.absolute().as_uri()}?mode={mode}"
-        journal = self.path.with_name(f"{self.path.name}-wal")
-        pending = journal.exists() and journal.stat().st_size > 0
-        if mode == "ro" and not pending and not os.access(self.path.parent, os.W_OK):
-            # A reader of a WAL database wants to create side files. Where it cannot, nobody else
-            # can write either, and the file may be read as it stands.
-            address += "&immutable=1"
-        return sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-
-    def _prepare(self) -> None:
-        fresh = not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if self.readonly:
-            if fresh:
-                raise LedgerError(f"the ledger {self.path} is empty; measure something first")
-            return
-        self._db.execute("PRAGMA journal_mode = WAL")
-        # FULL: a row that was reported as recorded survives a power cut, not only a crash of the
-        # process. It costs one fsync a chunk, and a chunk takes seconds to measure.
-        self._db.execute("PRAGMA synchronous = FULL")
-        if fresh:
-            create(self._db)
-
-    @contextmanager
-    def _one_line(self) -> Iterator[None]:
-        """Says in one line, with a remedy, what SQLite says in a code."""
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            name = getattr(error, "sqlite_errorname", "")
-            if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-                raise LedgerCorrupt(damaged(self.path, error)) from error
-            if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-                raise LedgerLocked(
-                    f"{self.path} was locked for {BUSY_SECONDS:g} s by another program; close it"
-                    " and start again"
-                ) from error
-            if name.startswith(
-                ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")
-            ):
-                raise LedgerError(
-                    f"cannot use {self.path}: {error}; free some space or choose an --output"
-                    " directory that is writable, nothing recorded so far is lost"
-                ) from error
-            raise
+    def _create(self, new: Campaign) -> None:
+        layout = (len(new.players), widths(new.columns))
+        with self.transaction() as db:
+            db.execute(
+                "INSERT INTO layouts (fingerprint, players, columns) VALUES (?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
+                (new.fingerprint, *layout),
+            )
+            stored = db.execute(
+                "SELECT players, columns FROM layouts WHERE fingerprint = ?", (new.fingerprint,)
+            ).fetchone()
+            if stored != layout:
+                raise CampaignMismatch(
+                    f"fingerprint {new.fingerprint} in {self.path} belongs to {stored[0]} players"
+                    f" and the columns {stored[1]}, campaign {new.name!r} has {layout[0]} and"
+                    f" {layout[1]}; give it a fingerprint of its own"
+                )
+            db.execute(
+                "INSERT INTO campaigns VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    new.name,
+                    new.fingerprint,
+                    json.dumps(new.players),
+                    to_json(new.columns),
+                    new.utility,
+                    json.dumps(new.details),
+                    time.time(),
+                ),
+            )
 
 
 def _mismatch(path: Path, stored: Campaign, asked: Campaign) -> str:
     if stored.fingerprint == asked.fingerprint:
         differing = [
             f"{field} differ"
-            for field in ("players", "sequence_tokens")
+            for field in ("players", "columns")
             if getattr(stored, field) != getattr(asked, field)
         ]
     else:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 __all__ = ["Progress", "Summary"]
 
+SHOWN = 3  # sets that a sentence names
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -16,7 +18,7 @@ class Progress:
         total: distinct coalitions asked for.
         rate: coalitions a second since the first worker was ready; 0 before.
         seconds_left: estimate from the shared work that is left; unknown before the first result.
-        non_finite: coalitions measured in this run whose loss is not finite.
+        non_finite: coalitions measured in this run whose values are not finite.
         failed: coalitions set aside in this run.
         workers: workers that are ready; 0 while they load.
     """
@@ -37,12 +39,20 @@ class Summary:
     Attributes:
         measured: coalitions measured in this run.
         skipped: coalitions that the ledger had already.
-        non_finite: coalitions asked for whose loss is not finite, from this run or earlier.
+        non_finite: coalitions asked for whose values are not finite, from this run or earlier.
         failed: coalitions asked for that are set aside, from this run or earlier.
         seconds: duration, loading included.
         rate: coalitions a second since the first worker was ready.
-        deaths: workers that died.
-        retries: chunks that were handed out again after a death.
+        deaths: workers that died, with their nodes or alone.
+        retries: chunks that were handed out again after a death or for lack of memory.
+        again: coalitions in the chunks that were handed out again after a death.
+        halved: chunks that did not fit into a worker's memory.
+        nodes_lost: machines that left the cluster while they held workers.
+        hired: workers started, those included that replaced others.
+        given_up: places in the crew left empty because no worker survived its start there.
+        busy: share of the workers' time since they were ready that went into measuring.
+        attempts: workers that a coalition kills before it is set aside.
+        set_aside: removed players of each coalition set aside in this run.
     """
 
     measured: int
@@ -51,5 +61,60 @@ class Summary:
     failed: int
     seconds: float
     rate: float
-    deaths: int
-    retries: int
+    deaths: int = 0
+    retries: int = 0
+    again: int = 0
+    halved: int = 0
+    nodes_lost: int = 0
+    hired: int = 0
+    given_up: int = 0
+    busy: float = 0.0
+    attempts: int = 0
+    set_aside: tuple[tuple[str, ...], ...] = ()
+
+    def sentences(self) -> list[str]:
+        """Returns what a person should know of the run; nothing if nothing happened."""
+        told: list[str] = []
+        if self.nodes_lost:
+            told.append(f"{_count(self.nodes_lost, 'machine')} left the cluster")
+        if self.deaths:
+            stayed = self.deaths > self.given_up
+            fate = " and were replaced" if stayed and not self.nodes_lost else ""
+            text = f"{_count(self.deaths, 'worker')} died{fate}"
+            if self.deaths == 1:
+                text = text.replace("were", "was")
+            if self.again:
+                text += (
+                    f"; {_count(self.again, 'coalition')}"
+                    f" {'was' if self.again == 1 else 'were'} measured again elsewhere"
+                )
+            told.append(text)
+        if self.given_up:
+            told.append(
+                f"{_count(self.given_up, 'worker')} could not be started and the others did the"
+                " work; use fewer workers if memory is short"
+            )
+        if self.halved:
+            told.append(
+                f"{_count(self.halved, 'chunk')} did not fit into a worker's memory and"
+                f" {'was' if self.halved == 1 else 'were'} measured in smaller parts"
+            )
+        if self.set_aside:
+            several = len(self.set_aside) > 1
+            shown = [_removal(names) for names in self.set_aside[:SHOWN]]
+            if rest := len(self.set_aside) - len(shown):
+                shown.append(f"{rest} more")
+            told.append(
+                f"{_count(len(self.set_aside), 'coalition')} {'were' if several else 'was'} set"
+                f" aside: {' and '.join(shown)} killed {_count(self.attempts, 'worker')}"
+                f"{' each' if several else ''}"
+            )
+        return told
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _removal(names: tuple[str, ...]) -> str:
+    return f"removing {', '.join(names)}" if names else "removing nothing"

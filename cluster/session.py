@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.errors import ClusterUnreachable
+from cluster.room import alive_nodes, room
 
 __all__ = ["Session", "connect"]
 
 CONNECT_SECONDS = 10.0
+ROOM_SECONDS = 30.0
 OBJECT_STORE_BYTES = 256 * 1024 * 1024  # chunks and results are small; weights never pass through
 # What opens any HTTP/2 connection (RFC 9113, 3.4): the magic words, then an empty SETTINGS frame.
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 SETTINGS_FRAME = 4
+ASK_WITHOUT_TOKEN = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Session:
 @contextmanager
 def connect(
     address: str | None,
-    workers: int,
+    workers: int | None = None,
     *,
     cpus_per_worker: float = 1,
     gpus_per_worker: float = 0.0,
@@ -56,7 +62,8 @@ def connect(
     Args:
         address: ``host:port`` of a cluster, ``"auto"`` for the one that this machine belongs to,
             ``ray://host:port`` for a remote one, or nothing for a local cluster of our own.
-        workers: how many workers a local cluster has room for.
+        workers: how many workers a local cluster has room for; None for as many as this process
+            has cores for.
         cpus_per_worker: CPUs of each.
         gpus_per_worker: GPUs of each.
 
@@ -66,7 +73,7 @@ def connect(
     began = time.perf_counter()
     if address is not None:
         address = _probe(address)
-        _offer_token()
+        _offer_token(address)
     import ray
 
     ours = not ray.is_initialized()
@@ -76,12 +83,15 @@ def connect(
         logger.setLevel(logging.ERROR)
         try:
             if address is None:
-                _start_local(max(1, round(workers * cpus_per_worker)), gpus_per_worker > 0)
+                cpus = _cores() if workers is None else math.ceil(workers * cpus_per_worker)
+                _start_local(max(1, cpus), gpus_per_worker > 0)
             else:
                 _join(address)
         finally:
             logger.setLevel(level)
     try:
+        if address is not None:
+            _await_room(cpus_per_worker, gpus_per_worker)
         resources = ray.cluster_resources()
         yield Session(
             address=address or "",
@@ -93,6 +103,13 @@ def connect(
     finally:
         if ours:
             ray.shutdown()
+
+
+def _cores() -> int:
+    """Returns how many cores this process may use, which can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _start_local(cpus: int, with_gpus: bool) -> None:
@@ -132,16 +149,43 @@ def _join(address: str) -> None:
         ) from error
 
 
-def _offer_token() -> None:
-    """Lets Ray use this user's token, if there is one and nothing else was asked for.
+def _await_room(cpus: float, gpus: float) -> None:
+    """Waits a little for the first worker's node: clusters are often used while they start."""
+    deadline = time.monotonic() + ROOM_SECONDS
+    while not room(alive_nodes().values(), cpus, gpus) and time.monotonic() < deadline:
+        time.sleep(0.5)
+
+
+def _offer_token(address: str) -> None:
+    """Lets Ray use this user's token, where there is one and the cluster asks for it.
 
     Since 2.59 `ray start` guards a cluster with the token of `~/.ray/auth_token` by default, while
-    a driver shows it only when told to. Clusters without a guard ignore it. Ray reads the mode
-    when it is imported.
+    a driver shows it only when told to. A driver that is told to also asks others for it, so that
+    a cluster without a guard could start no actor for it. Ray reads the mode when it is imported.
     """
+    if "RAY_AUTH_MODE" in os.environ:
+        return
     named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
-    if named or (Path.home() / ".ray" / "auth_token").is_file():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if not named and not (Path.home() / ".ray" / "auth_token").is_file():
+        return
+    if address.startswith("ray://") or not _open_to_all(address):
+        os.environ["RAY_AUTH_MODE"] = "token"
+
+
+def _open_to_all(address: str) -> bool:
+    """Tells whether a cluster answers those who show no token."""
+    # In a process of its own, because Ray fixes the mode for the life of a process.
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-c", ASK_WITHOUT_TOKEN, address],
+            env={**os.environ, "RAY_AUTH_MODE": "disabled"},
+            capture_output=True,
+            timeout=6 * CONNECT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return asked.returncode == 0
 
 
 def _probe(address: str) -> str:

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 import sampling
-from cluster import Campaign, Ledger
+from cluster import Campaign, Column, Ledger
 
 PLAYERS = tuple(f"layer{index}" for index in range(6))
 TOKENS = (10, 30, 20)
+COLUMNS = (Column("nll", TOKENS, -1), Column("kl", TOKENS, -1), Column("top1", TOKENS))
 
 
 def nll(coalitions):
@@ -21,6 +22,12 @@ def nll(coalitions):
     return lost[:, None] * np.array([1, 2, 4], np.float32) / 64 + 1
 
 
+def metrics(coalitions):
+    """All columns of the toy campaign."""
+    values = nll(coalitions)
+    return {"nll": values, "kl": values / 2, "top1": np.ones_like(values)}
+
+
 def utility(coalitions):
     worth = np.arange(1, coalitions.shape[1] + 1)
     return -(1 + (~coalitions @ worth) * (10 * 1 + 30 * 2 + 20 * 4) / 60 / 64)
@@ -28,7 +35,7 @@ def utility(coalitions):
 
 def campaign(ledger: Ledger, **details) -> Campaign:
     return ledger.open_campaign(
-        "calibration", "f" * 8, PLAYERS, TOKENS, {"model": "toy", **details}
+        "calibration", "f" * 8, PLAYERS, COLUMNS, {"model": "toy", **details}
     )
 
 
@@ -72,9 +79,10 @@ class ToyEvaluator:
         if self.toy.broken_measure:
             raise IndexError("layer 99 does not exist")
         time.sleep(self.toy.seconds_each * len(coalitions))
-        values = nll(coalitions)
-        values[[key == self.toy.nan for key in keys]] = np.nan
-        return {"nll": values, "kl": values / 2, "top1": np.ones_like(values)}
+        found = metrics(coalitions)
+        for name in ("nll", "kl"):
+            found[name][[key == self.toy.nan for key in keys]] = np.nan
+        return found
 
 
 def table(ledger: Ledger):
@@ -84,7 +92,5 @@ def table(ledger: Ledger):
         sampling.keys(records.coalitions),
         records.status,
         records.utilities.tobytes(),
-        records.nll.tobytes(),
-        records.kl.tobytes(),
-        records.top1.tobytes(),
+        *(records.metrics[column.name].tobytes() for column in COLUMNS),
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import sampling
-from cluster import Ledger, WorkerFailed, measure
+from cluster import Ledger, WorkerFailed, WorkerRefused, measure
 
 ROWS = sampling.enumerate_all(6)
 pytestmark = pytest.mark.usefixtures("ray_address")
@@ -46,7 +46,7 @@ def test_one_worker_and_two_write_the_same_table_and_resuming_measures_the_rest(
 def test_an_error_of_the_factory_is_told_once(tmp_path):
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         campaign = toys.campaign(ledger)
-        with pytest.raises(WorkerFailed, match="ValueError: no such model: toy/13b") as caught:
+        with pytest.raises(WorkerRefused, match="ValueError: no such model: toy/13b") as caught:
             measure(campaign, toys.Toy(broken_factory=True), ROWS, workers=1)
         assert "\n" not in str(caught.value)
         (event,) = ledger.events("factory failed")

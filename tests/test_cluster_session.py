@@ -83,7 +83,8 @@ def test_a_process_that_is_connected_keeps_its_connection(ray_address):
 
 
 @pytest.mark.slow
-def test_a_cluster_that_ray_start_guards_with_a_token(tmp_path):
+@pytest.mark.parametrize("mode", ["token", "disabled"])
+def test_a_user_with_a_token_and_a_cluster_with_or_without_a_guard(tmp_path, mode):
     """What a user does: `ray start --head`, then a driver of its own with that address."""
     ray = Path(sys.executable).with_name("ray")
     home = {**os.environ, "HOME": str(tmp_path), "RAY_TMPDIR": "/tmp"}
@@ -93,12 +94,14 @@ def test_a_cluster_that_ray_start_guards_with_a_token(tmp_path):
     subprocess.run([ray, "get-auth-token", "--generate"], env=home, check=True, capture_output=True)
     code = (
         f"import cluster, ray\nwith cluster.connect('127.0.0.1:{port}', 1) as session:\n"
-        "    print('cpus', session.cpus, ray.get(ray.remote(lambda: 7).remote()))"
+        "    seven = ray.remote(type('Seven', (), {'get': lambda self: 7})).remote()\n"
+        "    print('cpus', session.cpus, ray.get(seven.get.remote()))"
     )
     start = [ray, "start", "--head", "--block", f"--port={port}", "--num-cpus=1"]
     start += ["--include-dashboard=false", "--disable-usage-stats"]
+    guard = {**home, "RAY_AUTH_MODE": mode}
     with subprocess.Popen(
-        start, env=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        start, env=guard, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as head:
         try:
             deadline = time.monotonic() + 60
