@@ -15,7 +15,16 @@ __all__ = ["deleting_nll", "random_llama", "zeroing_nll"]
 
 
 def random_llama(
-    *, width: int, mlp_width: int, layers: int, heads: int, vocabulary: int, context: int
+    *,
+    width: int,
+    mlp_width: int,
+    layers: int,
+    heads: int,
+    vocabulary: int,
+    context: int,
+    key_value_heads: int | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
 ) -> LlamaForCausalLM:
     """A Llama in evaluation mode with random weights, large enough that every layer matters."""
     torch.manual_seed(0)
@@ -24,7 +33,7 @@ def random_llama(
         intermediate_size=mlp_width,
         num_hidden_layers=layers,
         num_attention_heads=heads,
-        num_key_value_heads=heads,
+        num_key_value_heads=key_value_heads or heads,
         vocab_size=vocabulary,
         max_position_embeddings=context,
         initializer_range=0.1,
@@ -32,7 +41,9 @@ def random_llama(
         bos_token_id=0,
         eos_token_id=0,
     )
-    return LlamaForCausalLM(config).eval().requires_grad_(False)
+    with torch.device(device):
+        model = LlamaForCausalLM._from_config(config, dtype=dtype)
+    return model.to(device).eval().requires_grad_(False)
 
 
 @torch.inference_mode()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from layershap.demo import MODEL_DIRECTORY
 from layershap.errors import UserError
-from sampling import parse_players
+
+if TYPE_CHECKING:
+    from llm import Roster
 
 __all__ = ["RunConfig", "Setting"]
 
@@ -53,6 +55,61 @@ class RunConfig(BaseModel):
         default=False, description="Run Python code that comes with the model."
     )
 
+    players: Annotated[str, Setting("KIND", "Measuring")] = Field(
+        default="layers",
+        description="What can be removed: layers, sublayers (attention and MLP of every layer "
+        "apart) or blocks:K (K consecutive layers together).",
+    )
+    protect: Annotated[str | None, Setting("PLAYERS", "Measuring")] = Field(
+        default=None,
+        description="Layers or players that are never removed, as 0,1,31 or L4.attn.",
+    )
+    utility: Annotated[tuple[str, ...], Setting("UTILITY", "Measuring")] = Field(
+        default=(),
+        description="nll, kl, top1 or choices:FILE (multiple choice, JSON lines with query, "
+        "choices, gold); the first one decides, all are measured; repeat for several "
+        "[default: nll].",
+    )
+    items: Annotated[int, Setting("ITEMS", "Measuring")] = Field(
+        default=100, ge=1, description="Items of each choices: file that the search may see."
+    )
+    heldout_items: Annotated[int, Setting("ITEMS", "Measuring")] = Field(
+        default=200, ge=1, description="Other items of it for the verification."
+    )
+    score_share: Annotated[float, Setting("SHARE", "Measuring")] = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of the calibration tokens that is scored, the same random ones for "
+        "every set: saves time in the head.",
+    )
+    walk: Annotated[Literal["auto", "depth", "breadth"], Setting("WALK", "Measuring")] = Field(
+        default="auto",
+        description="Depth first needs the least memory; breadth first takes many sets through "
+        "a layer at once, for short texts and models larger than --memory.",
+    )
+    order: Annotated[Literal["shared", "given"], Setting("ORDER", "Measuring")] = Field(
+        default="shared",
+        description="Sets in the order that shares most work, or in the design's order, so that "
+        "a stopped run holds a smaller design.",
+    )
+    micro_batch: Annotated[int | None, Setting("TOKENS", "Measuring")] = Field(
+        default=None,
+        ge=1,
+        description="Tokens that go through a layer at once [default: 2048 on a CPU, 16384 on a "
+        "GPU, less where memory is short].",
+    )
+    memory: Annotated[float | None, Setting("GIB", "Measuring")] = Field(
+        default=None,
+        gt=0,
+        description="Most memory of a worker in GiB, weights included: of its process on a CPU, "
+        "of the GPU; a larger model is brought in layer by layer [default: what is free].",
+    )
+    compile: Annotated[bool, Setting("", "Measuring")] = Field(
+        default=False,
+        description="Run whole layers through torch.compile; pays after minutes of measuring.",
+    )
+
     calibration: Annotated[tuple[str, ...], Setting("FILE", "Text")] = Field(
         default=(),
         description="Text the search may see: files (plain, JSON, JSON lines) or "
@@ -79,17 +136,17 @@ class RunConfig(BaseModel):
         default=None,
         ge=1,
         description="Distinct coalitions to measure, baselines apart "
-        "[default: 40 for each layer; 2^layers or more measures all of them].",
+        "[default: 40 for each player; 2^players or more measures all of them].",
     )
     remove: Annotated[str | None, Setting("COUNTS", "Search")] = Field(
         default=None,
-        description="Numbers of layers to remove, as 1-4 or 2,4,8 [default: 1 to a third].",
+        description="Numbers of players to remove, as 1-4 or 2,4,8 [default: 1 to a third].",
     )
     rounds: Annotated[int, Setting("ROUNDS", "Search")] = Field(
         default=3, ge=0, description="Rounds of search on the surrogate, measuring and refitting."
     )
     candidates: Annotated[int, Setting("SETS", "Search")] = Field(
-        default=4, ge=1, description="Candidate sets measured for each number of layers in a round."
+        default=4, ge=1, description="Candidate sets measured for each count in a round."
     )
     seed: Annotated[int, Setting("SEED", "Search")] = Field(
         default=0, ge=0, description="Seed of every random stream."
@@ -104,7 +161,8 @@ class RunConfig(BaseModel):
     workers: Annotated[int | None, Setting("WORKERS", "Cluster")] = Field(
         default=None,
         ge=1,
-        description="Model replicas [default: one a GPU, or one a CPU core up to 4].",
+        description="Model replicas [default: one a GPU, or one a CPU core up to 4; with --address "
+        "as many as the cluster has room for, also when nodes join later].",
     )
     cpus_per_worker: Annotated[int, Setting("CORES", "Cluster")] = Field(
         default=1, ge=1, description="CPU cores, and threads, of each worker."
@@ -124,6 +182,16 @@ class RunConfig(BaseModel):
     def model_name(self) -> str:
         """Directory or hub id of the model."""
         return self.model or str(MODEL_DIRECTORY)
+
+    @property
+    def utilities(self) -> tuple[str, ...]:
+        """What is measured; the first decides."""
+        return self.utility or ("nll",)
+
+    @property
+    def noun(self) -> str:
+        """What a player is called."""
+        return "layer" if self.players == "layers" else "player"
 
     @property
     def title(self) -> str:
@@ -151,7 +219,7 @@ class RunConfig(BaseModel):
             ) from None
         if not counts or counts[0] < 1 or counts[-1] >= n:
             raise UserError(
-                f"--remove {self.remove}: the model has {n} layers; remove 1 to {n - 1}"
+                f"--remove {self.remove}: there are {n} {self.noun}s; remove 1 to {n - 1}"
             )
         return counts
 
@@ -166,7 +234,7 @@ class RunConfig(BaseModel):
         least = min(everything, 2 * n + 4)
         if budget < least:
             raise UserError(
-                f"--budget {budget}: a model of {n} layers needs at least {least} evaluations"
+                f"--budget {budget}: {n} {self.noun}s need at least {least} evaluations"
             )
         return min(budget, everything)
 
@@ -221,9 +289,9 @@ def parse_counts(text: str) -> list[int]:
     return sorted(counts)
 
 
-def parse_layers(text: str, option: str, names: tuple[str, ...]) -> list[int]:
-    """Sorted layer indices of a text such as `4,6` or `0-3,7`; a clear error otherwise."""
+def parse_removed(text: str, option: str, roster: Roster) -> list[int]:
+    """Sorted player indices of `4,6`, `0-3` or `L4.attn`; a clear error otherwise."""
     try:
-        return list(parse_players(text, names))
+        return list(roster.find(text))
     except ValueError as error:
         raise UserError(f"{option} {text}: {error}") from None

@@ -100,11 +100,11 @@ def _directory(directory: RunDirectory) -> str:
 
 
 def _model(work: Workspace) -> str:
-    parameters = work.model.num_parameters()
+    size = work.footprint
     return (
-        f"{work.config.title}: {work.model.config.model_type}, {len(work.players)} layers, "
-        f"{parameters:,} parameters, {str(work.model.dtype).removeprefix('torch.')} on "
-        f"{work.model.device.type}"
+        f"{work.config.title}: {size.layers} layers, {size.parameters:,} parameters, "
+        f"{size.total_bytes / 2**30:.2f} GiB in {work.dtype} on {work.device.type}, "
+        f"{len(work.players)} {work.config.noun}s"
     )
 
 
@@ -124,7 +124,7 @@ def _plan(work: Workspace) -> str:
     exact = " (all of them: the values will be exact)" if plan.exact else ""
     return (
         f"{plan.budget} evaluations{exact}, removing {', '.join(map(str, plan.counts))} of "
-        f"{plan.n} layers"
+        f"{plan.n} {work.config.noun}s"
     )
 
 
@@ -132,23 +132,25 @@ def _evaluation(work: Workspace) -> str:
     import numpy as np
 
     from layershap.stages.plan import make_plan
-    from llm import MaskedModel, count_layer_evaluations
+    from llm import build_evaluator, count_layer_evaluations
 
     plan = make_plan(work.config, len(work.players))
-    evaluator = MaskedModel(work.model, work.texts.calibration.tokens)
+    evaluator = build_evaluator(work.spec, work.workload(CALIBRATION), work.options)
     whole = np.ones((1, plan.n), dtype=bool)
     evaluator.measure(whole)
     started = time.perf_counter()
-    loss = float(evaluator.measure(whole)["nll"].mean())
+    found = evaluator.measure(whole)
     seconds = time.perf_counter() - started
-    if not np.isfinite(loss):
+    if not all(np.isfinite(values).all() for values in found.values()):
         raise ValueError("the loss of the whole model is not finite; try --dtype float32")
-    # A whole evaluation is n layers and a head; sharing prefixes leaves fewer layers to do.
-    work_units = count_layer_evaluations(plan.design) + 2 * len(plan.design)
-    total = seconds / (plan.n + 2) * work_units / work.workers
+    # A whole evaluation is all steps and a head; sharing prefixes leaves fewer steps to do.
+    steps = count_layer_evaluations(work.roster.slots_kept(plan.design)) + 2 * len(plan.design)
+    total = seconds / (len(work.roster.slots) + 2) * steps / (work.workers or 1)
+    means = ", ".join(f"{name} {values.mean():.4f}" for name, values in found.items())
+    walk = "breadth first" if evaluator.plan.breadth else "depth first"
     return (
-        f"{loss:.4f} nats per token in {seconds:.2f} s; measuring the design takes about "
-        f"{clock(total)} with {work.workers} workers"
+        f"{means} in {seconds:.2f} s, walking {walk}; measuring the design takes about "
+        f"{clock(total)} with {work.workers or 1} workers"
     )
 
 

@@ -62,7 +62,7 @@ def recommendation_table(console: Console, content: dict[str, Any]) -> None:
         rivals = [b["difference"] for b in item["baselines"] if b["difference"] is not None]
         rows.append(
             [
-                ",".join(map(str, item["removed"])),
+                item["names"],
                 _interval(item),
                 f"{item['perplexity']:.2f}",
                 _ratio(item, "prefill_ratio"),
@@ -72,7 +72,7 @@ def recommendation_table(console: Console, content: dict[str, Any]) -> None:
             ]
         )
     console.table(
-        f"Layers to remove (held-out NLL of the whole model {dense['nll']:.4f} nats per token, "
+        f"What to remove (held-out NLL of the whole model {dense['nll']:.4f} nats per token, "
         f"perplexity {dense['perplexity']:.2f})",
         [
             "remove", "cost, nats/token (95 %)", "perplexity", "prefill", "decoding",

@@ -11,7 +11,20 @@ import numpy as np
 from layershap.config import RunConfig
 from layershap.demo.corpus import Split, split_text
 from layershap.errors import UserError
-from llm import TextError, TokenText, cut_sequences, read_dataset, read_file, tokenise
+from layershap.utilities import parse_utilities
+from llm import (
+    ChoiceTask,
+    TextError,
+    TokenText,
+    cut_sequences,
+    encode_choices,
+    fitting_items,
+    read_choices,
+    read_dataset,
+    read_file,
+    split_items,
+    tokenise,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -19,23 +32,28 @@ if TYPE_CHECKING:
 __all__ = ["Texts", "load_texts"]
 
 _USUAL_LENGTH = 256
+_NO_LIMIT = 10**9
 
 
 @dataclass(frozen=True)
 class Texts:
-    """The two texts of a run, and what a person should know about them."""
+    """The two texts of a run, its tasks, and what a person should know about them."""
 
     calibration: TokenText
     heldout: TokenText
+    calibration_tasks: tuple[ChoiceTask, ...]
+    heldout_tasks: tuple[ChoiceTask, ...]
     warnings: tuple[str, ...]
 
 
 def load_texts(config: RunConfig, tokenizer: PreTrainedTokenizerBase, model_config: Any) -> Texts:
-    """Tokenise the calibration and the held-out text.
+    """Tokenise the calibration and the held-out text and tasks.
 
-    Without a held-out text, the last part of the calibration text is kept away from the search.
+    Without a held-out text, the last part of the calibration text is kept away from the search;
+    of a task's items, random ones are.
 
     Raises:
+        TaskError: a task's file is missing or wrong.
         TextError: a text is missing, unreadable or too short.
         UserError: the sequence length does not fit the model.
     """
@@ -62,7 +80,34 @@ def load_texts(config: RunConfig, tokenizer: PreTrainedTokenizerBase, model_conf
         for kind, text, count in zip(("calibration", "held-out"), texts, wanted, strict=True)
         if len(text.tokens) < count
     ]
-    return Texts(*texts, tuple(warnings))
+    *tasks, dropped = _tasks(config, tokenizer, model_config)
+    return Texts(*texts, *tasks, (*warnings, *dropped))
+
+
+def _tasks(
+    config: RunConfig, tokenizer: PreTrainedTokenizerBase, model_config: Any
+) -> tuple[tuple[ChoiceTask, ...], tuple[ChoiceTask, ...], tuple[str, ...]]:
+    """The tasks to search on, other items of them to verify on, and warnings."""
+    context = getattr(model_config, "max_position_embeddings", None) or _NO_LIMIT
+    found: tuple[list[ChoiceTask], list[ChoiceTask]] = ([], [])
+    dropped = []
+    for utility in parse_utilities(config.utilities):
+        if utility.file is None:
+            continue
+        name = utility.metric.removesuffix(".margin")
+        whole = read_choices(utility.file)
+        items = fitting_items(whole, tokenizer, context=context)
+        if len(items) < len(whole):
+            dropped.append(
+                f"{len(whole) - len(items)} of {len(whole)} items of {utility.file} are left out: "
+                f"a choice is longer than the model's context of {context} tokens."
+            )
+        parts = split_items(items, config.items, config.heldout_items, config.seed)
+        for tasks, part in zip(found, parts, strict=True):
+            tasks.append(
+                encode_choices(part, tokenizer, name=name, source=utility.file, context=context)
+            )
+    return tuple(found[0]), tuple(found[1]), tuple(dropped)
 
 
 def _stream(
@@ -88,7 +133,7 @@ def _split(stream: np.ndarray, config: RunConfig, body: int, source: str) -> int
 
 
 def _length(config: RunConfig, model_config: Any) -> int:
-    context = getattr(model_config, "max_position_embeddings", None) or 10**9
+    context = getattr(model_config, "max_position_embeddings", None) or _NO_LIMIT
     length = config.sequence_length or min(_USUAL_LENGTH, context)
     if length > context:
         raise UserError(

@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
+from cluster import Column
 from layershap.config import RunConfig
 from layershap.console import Console
 from layershap.directory import RunDirectory
+from layershap.errors import UserError
 from layershap.texts import Texts, load_texts
-from llm.loading import ModelSpec, load_model, load_tokenizer
+from layershap.utilities import Utility, parse_utilities
+from llm import (
+    MeasureOptions,
+    ModelSpec,
+    Roster,
+    UnsupportedModel,
+    Workload,
+    build_evaluator,
+    load_model,
+    load_tokenizer,
+    make_roster,
+    pick_device,
+)
+from llm.loading import load_config
 
 if TYPE_CHECKING:
+    import torch
+
     from cluster import Campaign, Crew, Ledger, Summary
-    from llm import TokenText
+    from llm import Footprint
 
 __all__ = ["Workspace", "open_workspace"]
 
@@ -46,30 +63,84 @@ class Workspace:
         return ModelSpec(c.model_name, c.dtype, c.device, c.trust_remote_code, c.revision)
 
     @cached_property
+    def device(self) -> torch.device:
+        """Where the model is measured; on a cluster, what its workers are asked to have."""
+        import torch
+
+        wanted = self.spec.device
+        if wanted == "auto" and self.config.gpus_per_worker:
+            return torch.device("cuda")
+        if self.config.address and wanted != "auto":
+            return torch.device(wanted.partition(":")[0])
+        return pick_device(wanted)
+
+    @cached_property
+    def dtype(self) -> str:
+        """Precision of the measured model."""
+        from llm import resolve_dtype
+
+        return str(resolve_dtype(self.spec, self.device)).removeprefix("torch.")
+
+    @cached_property
+    def footprint(self) -> Footprint:
+        """The size of the model, from its files."""
+        from llm import footprint
+
+        with self.console.status(f"looking at {self.config.title}"):
+            return footprint(self.spec, self.device)
+
+    @cached_property
+    def roster(self) -> Roster:
+        """Who plays.
+
+        Raises:
+            UserError: the kind of players or the protected ones do not fit the model.
+        """
+        try:
+            depth = self.footprint.layers
+            return make_roster(self.config.players, depth, self.config.protect or "")
+        except UnsupportedModel:
+            raise
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+    @property
+    def players(self) -> tuple[str, ...]:
+        """Names of the players."""
+        return self.roster.names
+
+    @cached_property
     def model(self) -> Any:
-        """The driver's own copy, for fingerprints, scores, speed and export."""
+        """The driver's own copy, for the baselines' scores, speed and export."""
         with self.console.status(f"loading {self.config.title}"):
             return load_model(self.spec)
 
     @cached_property
-    def players(self) -> tuple[str, ...]:
-        """Names of the layers."""
-        from llm import find_stack, layer_players
-
-        return layer_players(find_stack(self.model))
+    def utility(self) -> Utility:
+        """What decides."""
+        return parse_utilities(self.config.utilities)[0]
 
     @cached_property
     def texts(self) -> Texts:
-        """The calibration and the held-out text."""
+        """The calibration and the held-out text and tasks."""
         with self.console.status("reading text"):
             tokenizer = load_tokenizer(self.spec)
-            return load_texts(
-                self.config, tokenizer, self.model.config.get_text_config(decoder=True)
-            )
+            text = load_config(self.spec).get_text_config(decoder=True)
+            return load_texts(self.config, tokenizer, text)
 
-    def text(self, name: str) -> TokenText:
-        """The text of a campaign."""
-        return self.texts.calibration if name == CALIBRATION else self.texts.heldout
+    def workload(self, name: str) -> Workload:
+        """What a campaign measures: on text to search on only if a utility asks for it."""
+        c, texts = self.config, self.texts
+        if name == HELDOUT:
+            return Workload(texts.heldout, texts.heldout_tasks)
+        asked = any(u.file is None for u in parse_utilities(c.utilities))
+        text = texts.calibration if asked else None
+        return Workload(text, texts.calibration_tasks, c.score_share, c.seed)
+
+    def named(self, removed: Iterable[int]) -> str:
+        """How a person names a set of players on the command line: 4,6 or L4.attn,L6.mlp."""
+        names = [self.players[player] for player in removed]
+        return ",".join(name.removeprefix("L") if "." not in name else name for name in names)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -86,30 +157,42 @@ class Workspace:
             cluster.CampaignMismatch: the directory holds measurements of something else.
         """
         if name not in self._campaigns:
-            text = self.text(name)
+            workload, roster = self.workload(name), self.roster
+            text = workload.text
+            details = {
+                "model": self.config.title,
+                "weights": self._model_fingerprint,
+                "players": roster.kind,
+                "depth": roster.depth,
+                "protected": ",".join(roster.protected),
+                "dtype": self.dtype,
+                "device": self.device.type,
+            }
+            if text is not None:
+                details["text"] = text.source
+                details["sequences"] = f"{len(text.tokens)} x {text.tokens.shape[1]} tokens"
+                details["score_share"] = workload.score_share
+            for task in workload.tasks:
+                details[task.name] = f"{len(task.gold_row)} items of {task.source}"
+            metrics = [metric.name for metric in workload.metrics]
             self._campaigns[name] = self.ledger.open_campaign(
                 name,
                 self.fingerprint(name),
                 self.players,
-                text.predicted.tolist(),
-                {
-                    "model": self.config.title,
-                    "weights": self._model_fingerprint,
-                    "text": text.source,
-                    "sequences": f"{len(text.tokens)} x {text.tokens.shape[1]} tokens",
-                    "dtype": str(self.model.dtype).removeprefix("torch."),
-                    "device": self.model.device.type,
-                },
+                [Column(m.name, m.weights, m.sign) for m in workload.metrics],
+                details,
+                utility=self.utility.metric if self.utility.metric in metrics else metrics[0],
             )
         return self._campaigns[name]
 
     def fingerprint(self, name: str) -> str:
         """Content hash of all that a measurement on this text depends on."""
-        from llm.fingerprint import combine, text_fingerprint
+        from llm.fingerprint import combine
 
-        text = text_fingerprint(self.text(name).tokens)
-        dtype, device = str(self.model.dtype), self.model.device.type
-        return combine(self._model_fingerprint, text, self.players, dtype, device)
+        names = [slot.name for slot in self.roster.slots]
+        names += [f"protected {name}" for name in self.roster.protected]
+        workload = self.workload(name).fingerprint()
+        return combine(self._model_fingerprint, workload, names, self.dtype, self.device.type)
 
     def measure(
         self, name: str, coalitions: Bool[np.ndarray, "B n"], task: str | None = None
@@ -122,7 +205,15 @@ class Workspace:
             return None
         crew = self._crew(name)
         with self.console.progress(task) as update:
-            return measure(campaign, crew, coalitions, progress=update)
+            return measure(
+                campaign,
+                crew,
+                coalitions,
+                progress=update,
+                order=self.config.order,
+                player_costs=self._player_costs,
+                head_cost=self._head_cost,
+            )
 
     def close_workers(self) -> None:
         """End all worker processes; what runs next has the machine for itself."""
@@ -131,14 +222,22 @@ class Workspace:
         self._crews.clear()
 
     @property
-    def workers(self) -> int:
-        """Number of model replicas."""
-        if self.config.workers:
+    def options(self) -> MeasureOptions:
+        """How the model is measured."""
+        c = self.config
+        return MeasureOptions(
+            c.players, c.protect or "", c.walk, c.micro_batch, c.memory, c.compile
+        )
+
+    @property
+    def workers(self) -> int | None:
+        """Number of model replicas; None for as many as a cluster has room for."""
+        if self.config.workers or self.config.address:
             return self.config.workers
-        if self.model.device.type == "cuda":
+        if self.device.type == "cuda":
             import torch
 
-            return torch.cuda.device_count()
+            return max(1, int(torch.cuda.device_count() / (self._gpus_per_worker() or 1.0)))
         cores = os.cpu_count() or 1
         return max(1, min(4, cores // self.config.cpus_per_worker))
 
@@ -148,14 +247,29 @@ class Workspace:
 
     @cached_property
     def _model_fingerprint(self) -> str:
-        from llm.fingerprint import model_fingerprint
+        from llm import checkpoint_fingerprint
 
-        return model_fingerprint(self.model)
+        with self.console.status(f"reading the weights of {self.config.title}"):
+            return checkpoint_fingerprint(self.spec)
+
+    @property
+    def _head_cost(self) -> float:
+        """Work of the head and of all that is protected, in units of a layer or half of one."""
+        size, slots = self.footprint, self.roster.slots
+        inside = (1 - size.other_bytes / size.total_bytes) * size.parameters
+        unit = inside / sum(len(slot.units) for slot in slots)
+        protected = sum(len(slot.units) for slot in slots if slot.player is None)
+        return size.vocabulary * size.hidden_size / unit + protected
+
+    @property
+    def _player_costs(self) -> Float[np.ndarray, "n"]:
+        """Work of each player, in the same units."""
+        slots = [slot for slot in self.roster.slots if slot.player is not None]
+        return np.array([float(len(slot.units)) for slot in slots])
 
     def _crew(self, name: str) -> Crew:
         """Workers that hold the model and one text; at most one crew at a time has the machine."""
         from cluster import Crew, connect
-        from llm import build_evaluator
 
         if not self._connected:
             with self.console.status("connecting" if self.config.address else "starting Ray"):
@@ -163,7 +277,7 @@ class Workspace:
             self._connected = True
         if name not in self._crews:
             self.close_workers()
-            factory = partial(build_evaluator, self.spec, self.text(name).tokens)
+            factory = partial(build_evaluator, self.spec, self.workload(name), self.options)
             crew = Crew(factory, workers=self.workers, **self._share)
             self._crews[name] = self._stack.enter_context(crew)
         return self._crews[name]
@@ -178,7 +292,7 @@ class Workspace:
     def _gpus_per_worker(self) -> float:
         if self.config.gpus_per_worker is not None:
             return self.config.gpus_per_worker
-        return 1.0 if self.model.device.type == "cuda" else 0.0
+        return 1.0 if self.device.type == "cuda" else 0.0
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 
 from layershap.cli import COMMANDS, commands
@@ -36,6 +37,8 @@ def test_commands_and_options_exist(line):
     assert name in COMMANDS
     command = commands.get_command(None, name)  # type: ignore[arg-type]
     assert command is not None
+    if isinstance(command, click.Group):
+        command = command.commands[words.pop(0)]
     known = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= known
 

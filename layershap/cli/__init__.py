@@ -19,6 +19,7 @@ COMMANDS = {
     "report": "Stage 6: write report.html.",
     "query": "Ask the surrogate about any set of layers.",
     "export": "Write a stock checkpoint without some layers.",
+    "ledger": "Show, export as a table or upgrade what was measured.",
     "doctor": "Check the machine, the model and the text before money is spent.",
 }
 

@@ -15,12 +15,12 @@ __all__ = ["export"]
 
 @click.command()
 @run_argument
-@click.option("--remove", metavar="LAYERS", help="Layers to leave out, as 4,6.")
+@click.option("--remove", metavar="PLAYERS", help="What to leave out, as 4,6 or L4.attn.")
 @click.option(
     "--count",
     type=click.IntRange(min=1),
-    metavar="LAYERS",
-    help="Take the recommended set of this many layers.",
+    metavar="PLAYERS",
+    help="Take the recommended set of this many players.",
 )
 @click.option(
     "--to",
@@ -36,7 +36,7 @@ def export(run: Path, remove: str | None, count: int | None, destination: Path) 
     The checkpoint is loaded again, and its logits and its decoding with a cache are compared with
     what was measured, before it gets its name.
     """
-    from layershap.config import parse_layers
+    from layershap.config import parse_removed
     from layershap.console import Console
     from layershap.workspace import HELDOUT, open_workspace
     from llm.export import export_checkpoint
@@ -47,7 +47,7 @@ def export(run: Path, remove: str | None, count: int | None, destination: Path) 
     console = Console()
     with open_workspace(config, directory, console) as work:
         if remove is not None:
-            removed = parse_layers(remove, "--remove", work.players)
+            removed = parse_removed(remove, "--remove", work.roster)
             if not removed:
                 raise UserError("--remove: names no layer; write some, as --remove 4,6")
         else:
@@ -59,20 +59,30 @@ def export(run: Path, remove: str | None, count: int | None, destination: Path) 
                     f"{', '.join(map(str, sets))}"
                 )
             removed = sets[count]
-        if len(removed) >= len(work.players):
+        if len(work.roster.removed_layers(removed)) >= work.roster.depth:
             raise UserError("--remove: that is every layer; keep at least one")
         provenance = {
             "base_model": config.title,
             "fingerprint": work.fingerprint(HELDOUT),
+            "removed_players": work.named(removed),
             "layershap": version("layershap"),
         }
         with console.status("writing and checking"):
             done = export_checkpoint(
-                work.spec, removed, destination, work.texts.heldout.tokens, provenance=provenance
+                work.spec,
+                removed,
+                destination,
+                work.texts.heldout.tokens,
+                roster=work.roster,
+                provenance=provenance,
             )
     saved = done.parameters_before - done.parameters_after
     click.echo(f"{done.path}: {done.parameters_after:,} parameters, {done.bytes_written:,} bytes")
     click.echo(f"saved {saved:,} parameters ({100 * saved / done.parameters_before:.1f} %)")
+    if done.zeroed:
+        click.echo(
+            f"zeroed, so neither smaller nor faster in a stock model: {', '.join(done.zeroed)}"
+        )
     click.echo(
         f"checked: logits differ by {done.logit_difference:.1e}, decoding with a cache by "
         f"{done.cache_difference:.1e} (of the largest logit)"

@@ -30,7 +30,9 @@ class Configured(click.Command):
                 field = RunConfig.model_fields.get(parameter.name or "")
                 group = "Options" if field is None else _setting(field).group
                 groups.setdefault(group, []).append(record)
-        for group in sorted(groups, key=["Text", "Model", "Search", "Cluster", "Options"].index):
+        for group in sorted(
+            groups, key=["Text", "Model", "Measuring", "Search", "Cluster", "Options"].index
+        ):
             with formatter.section(group):
                 formatter.write_dl(groups[group])
 

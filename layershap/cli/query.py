@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 import click
@@ -16,8 +15,8 @@ __all__ = ["query"]
 
 @click.command()
 @run_argument
-@click.option("--remove", metavar="LAYERS", help="Layers to leave out, as 4,6 or 3-5.")
-@click.option("--keep", metavar="LAYERS", help="Layers to keep instead, as 0-3,5,7-11.")
+@click.option("--remove", metavar="PLAYERS", help="What to leave out, as 4,6, 3-5 or L4.attn.")
+@click.option("--keep", metavar="PLAYERS", help="What to keep instead, as 0-3,5,7-11.")
 @click.option(
     "--level",
     type=click.FloatRange(0.5, 0.999),
@@ -28,57 +27,62 @@ __all__ = ["query"]
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def query(run: Path, remove: str | None, keep: str | None, level: float, as_json: bool) -> None:
-    """Predict the loss of any set of layers of RUN, in nats per token on its calibration text."""
+    """Predict what RUN's model measures without any set of its players (its loss, say)."""
     import numpy as np
 
     from cluster import Ledger
-    from layershap.config import parse_layers
+    from layershap.config import parse_removed
+    from layershap.utilities import parse_utilities
     from layershap.workspace import CALIBRATION
+    from llm.players import make_roster
     from sampling import without
     from surrogate import load
 
-    _, directory = read_run(run)
+    config, directory = read_run(run)
+    unit = parse_utilities(config.utilities)[0].unit
     if (remove is None) == (keep is None):
         raise UserError("query: name either --remove or --keep, as --remove 4,6 or --keep 0-3,5-11")
     regressor = load(directory.surrogate)
     with Ledger(directory.ledger, readonly=True) as ledger:
         campaign = ledger.campaign(CALIBRATION)
-        players = campaign.players
+        players, details = campaign.players, campaign.details
+        roster = make_roster(details["players"], details["depth"], details["protected"])
         if remove is not None:
-            row = without(len(players), parse_layers(remove, "--remove", players))[None]
+            row = without(len(players), parse_removed(remove, "--remove", roster))[None]
         else:
             row = np.zeros((1, len(players)), dtype=bool)
-            row[0, parse_layers(keep or "", "--keep", players)] = True
+            row[0, parse_removed(keep or "", "--keep", roster)] = True
+        sign = campaign.column(campaign.utility).sign
         measured = None
         if not campaign.missing(row)[0]:
             utility = campaign.read(row).utilities[0]
-            measured = -float(utility) if np.isfinite(utility) else None
-        dense = -float(campaign.read(np.ones_like(row)).utilities[0])
-    predicted = -float(regressor.predict(row)[0])
+            measured = sign * float(utility) if np.isfinite(utility) else None
+        dense = sign * float(campaign.read(np.ones_like(row)).utilities[0])
+    predicted = sign * float(regressor.predict(row)[0])
     try:
-        upper, lower = (-float(bound[0]) for bound in regressor.predict_interval(row, level))
+        interval = sorted(sign * float(b[0]) for b in regressor.predict_interval(row, level))
     except ValueError:
-        lower = upper = math.nan
+        interval = []
     answer = {
         "removed": np.flatnonzero(~row[0]).tolist(),
-        "predicted_nll": predicted,
-        "lower": None if math.isnan(lower) else lower,
-        "upper": None if math.isnan(upper) else upper,
+        "metric": campaign.utility,
+        "unit": unit,
+        "predicted": predicted,
+        "lower": interval[0] if interval else None,
+        "upper": interval[1] if interval else None,
         "level": level,
-        "measured_nll": measured,
-        "dense_nll": dense,
+        "measured": measured,
+        "dense": dense,
     }
     if as_json:
         click.echo(json.dumps(answer))
         return
     names = ", ".join(players[i] for i in answer["removed"]) or "nothing"
-    interval = (
-        "too few measurements for an interval"
-        if math.isnan(lower)
-        else f"{100 * level:g} %: {lower:.4f} to {upper:.4f}"
-    )
+    shown = "too few measurements for an interval"
+    if interval:
+        shown = f"{100 * level:g} %: {interval[0]:.4f} to {interval[1]:.4f}"
     click.echo(f"remove     {names}")
-    click.echo(f"predicted  {predicted:.4f} nats per token ({interval})")
-    found = "not measured" if measured is None else f"{measured:.4f} nats per token"
+    click.echo(f"predicted  {predicted:.4f} {unit} ({shown})")
+    found = "not measured" if measured is None else f"{measured:.4f} {unit}"
     click.echo(f"measured   {found}")
-    click.echo(f"whole model {dense:.4f} nats per token")
+    click.echo(f"whole model {dense:.4f} {unit}")

@@ -29,7 +29,7 @@ def baseline_sets(work: Workspace, counts: Sequence[int]) -> dict[str, Sets]:
     n = len(work.players)
     game = measured_game(work)
     single = game(anchors(n)[2:])
-    influence = block_influence(work.model, work.texts.calibration.tokens)
+    influence = block_influence(work.model, work.texts.calibration.tokens, work.roster)
     orders = {
         "single ablation": np.argsort(-single, kind="stable"),
         "Block Influence": np.argsort(influence, kind="stable"),

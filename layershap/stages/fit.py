@@ -85,7 +85,7 @@ def fit(work: Workspace, *, everything: bool = False) -> Fitted:
     for name, scores in evaluation.overall.items():
         work.console.say(
             f"{name}: held-out R² {scores.r2:.4f}, Spearman {scores.spearman:.4f}, "
-            f"MAE {scores.mae:.4f} nats"
+            f"MAE {scores.mae:.4f} {work.utility.unit.partition(' ')[0]}"
         )
     return fitted
 

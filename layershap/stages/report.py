@@ -46,6 +46,8 @@ def report(work: Workspace, *, command: str, seconds: float) -> Path:
     content = Report(
         model=work.config.title,
         players=work.players,
+        player_noun=work.config.noun,
+        unit=work.utility.unit,
         calibration=TextFacts(texts.calibration.source, int(texts.calibration.predicted.sum())),
         held_out=TextFacts(found["text"], found["tokens"]),
         dense=_dense(found["dense"]),
@@ -182,16 +184,15 @@ def _warnings(work: Workspace, values: Mapping[str, Any], searched: Mapping[str,
 
 
 def _device(work: Workspace) -> str:
-    device = work.model.device
+    device = work.device
+    workers = "workers of the cluster" if work.workers is None else f"{work.workers} workers"
     if device.type == "cuda":
         import torch
 
-        return f"{torch.cuda.get_device_name(device)}, {work.workers} workers"
+        name = torch.cuda.get_device_name(device) if torch.cuda.is_available() else "GPU"
+        return f"{name}, {workers}"
     memory = psutil.virtual_memory().total / 2**30
-    return (
-        f"{psutil.cpu_count()} CPU cores ({platform.machine()}), {memory:.0f} GiB, "
-        f"{work.workers} workers"
-    )
+    return f"{psutil.cpu_count()} CPU cores ({platform.machine()}), {memory:.0f} GiB, {workers}"
 
 
 def _number(value: float | None) -> float:

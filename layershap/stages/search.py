@@ -52,8 +52,8 @@ def search(work: Workspace, fitted: Fitted | None = None) -> dict[str, Any]:
     fit(work, everything=True)
     for count, sets in best.items():
         work.console.say(
-            f"remove {count}: {_name(sets[0]['removed'])} costs "
-            f"{sets[0]['cost']:+.4f} nats per token ({sets[0]['source']})"
+            f"remove {count}: {work.named(sets[0]['removed'])} costs "
+            f"{sets[0]['cost']:+.4f} {work.utility.unit} ({sets[0]['source']})"
         )
     return content
 
@@ -149,7 +149,3 @@ def _key(n: int, removed: Set) -> bytes:
 
 def _set(row: np.ndarray) -> Set:
     return tuple(np.flatnonzero(~row).tolist())
-
-
-def _name(removed: list[int]) -> str:
-    return ",".join(map(str, removed))

@@ -49,7 +49,8 @@ def values(work: Workspace, fitted: Fitted | None = None) -> dict[str, Any]:
     interactions, errors = _interactions(plan, records, fitted, work)
     content = {
         "fingerprint": work.campaign(CALIBRATION).fingerprint,
-        "unit": "nats per token (minus NLL)",
+        "unit": work.utility.unit,
+        "utility": work.utility.metric,
         "shapley": shapley.to_dict(),
         "shapley_text_standard_errors": _text_errors(records, shapley, work.config.seed),
         "restricted": restricted.to_dict(),
@@ -59,7 +60,7 @@ def values(work: Workspace, fitted: Fitted | None = None) -> dict[str, Any]:
     }
     work.directory.write_json(work.directory.values, content)
     least = [f"{work.players[i]} ({shapley.values[i]:+.3f})" for i in shapley.ranking()[:3]]
-    work.console.say(f"least valuable layers: {', '.join(least)}")
+    work.console.say(f"least valuable {work.config.noun}s: {', '.join(least)}")
     return content
 
 
@@ -121,16 +122,17 @@ def _interactions(
 
 
 def _text_errors(records: Records, shapley: Values, seed: int) -> list[float] | None:
-    """Standard errors over the choice of calibration sequences, None with a single one."""
+    """Standard errors over the choice of sequences or items, None with a single one."""
     kept = records.ok
     sizes = set(records.coalitions[kept].sum(axis=1).tolist())
     n = len(records.players)
-    if len(records.sequence_tokens) < 2 or not {0, n} <= sizes:
+    if len(records.weights) < 2 or not {0, n} <= sizes:
         return None
     weight = shapley.diagnostics.get("unpaired_weight", 1.0)
     operator = regression_operator(records.coalitions[kept], n, weight)
-    tokens = records.sequence_tokens.astype(float)
-    return bootstrap_values(operator, -records.nll[kept], tokens, seed).standard_errors.tolist()
+    weights = records.weights.astype(float)
+    found = bootstrap_values(operator, records.vectors[kept], weights, seed)
+    return found.standard_errors.tolist()
 
 
 def _calls(n: int) -> int:

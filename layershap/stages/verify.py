@@ -59,6 +59,7 @@ def verify(work: Workspace) -> dict[str, Any]:
             {
                 "count": count,
                 "removed": list(removed),
+                "names": work.named(removed),
                 "source": sets[0]["source"],
                 "calibration_cost": sets[0]["cost"],
                 "predicted_utility": sets[0]["predicted"],
@@ -75,6 +76,7 @@ def verify(work: Workspace) -> dict[str, Any]:
         "fingerprint": work.campaign(HELDOUT).fingerprint,
         "text": work.texts.heldout.source,
         "tokens": int(work.texts.heldout.predicted.sum()),
+        "players": list(work.players),
         "dense": {**dense, "parameters": work.model.num_parameters()},
         "recommendations": recommendations,
     }
@@ -102,37 +104,41 @@ def paired_interval(
 
 def export_command(work: Workspace, removed: Set) -> str:
     """The command that writes the checkpoint without these layers."""
-    run = work.directory.path
-    return f"layershap export {run} --remove {','.join(map(str, removed))} --to {run}-without-" + (
-        "-".join(map(str, removed))
-    )
+    run, names = work.directory.path, work.named(removed)
+    return f"layershap export {run} --remove {names} --to {run}-without-{names.replace(',', '-')}"
 
 
 def _quality(records: Records, row: int) -> dict[str, Any]:
-    weights = records.sequence_tokens.astype(np.float64)
-    nll_S = records.nll.astype(np.float64)
+    column = next(column for column in records.columns if column.name == "nll")
+    weights = np.array(column.weights, dtype=np.float64)
+    nll_S = records.metrics["nll"].astype(np.float64)
     mean, lower, upper = paired_interval(nll_S[row] - nll_S[0], weights)
-    nll = -float(records.utilities[row])
-    share = weights / weights.sum()
+    means = {name: float(records.mean(name)[row]) for name in records.metrics}
+    nll = means.pop("nll")
     return {
         "nll": nll,
         "perplexity": float(np.exp(min(nll, 700.0))),
         "difference": mean,
         "difference_lower": lower,
         "difference_upper": upper,
-        "kl": float(share @ records.kl[row].astype(np.float64)),
-        "top1": float(share @ records.top1[row].astype(np.float64)),
+        "kl": means.pop("kl"),
+        "top1": means.pop("top1"),
+        "tasks": means,
     }
 
 
 def _speeds(work: Workspace, sets: list[Set]) -> dict[Set, dict[str, Any]]:
     if work.config.speed_rounds == 0:
         return {}
+    # What can be exported is what is timed: whole layers go, a half that goes alone is zeroed.
+    layers = {removed: work.roster.removed_layers(removed) for removed in ((), *sets)}
+    distinct = [found for found in dict.fromkeys(layers.values()) if found]
     with work.console.status("timing the sets beside the dense model"):
-        speeds = measure_speed(
-            work.model, sets, work.texts.heldout.tokens, rounds=work.config.speed_rounds
+        timed = measure_speed(
+            work.model, distinct, work.texts.heldout.tokens, rounds=work.config.speed_rounds
         )
-    return {speed.removed: {"speed": _plain(speed)} for speed in speeds}
+    speeds = {speed.removed: _plain(speed) for speed in timed}
+    return {removed: {"speed": speeds[found]} for removed, found in layers.items()}
 
 
 def _plain(speed: Speed) -> dict[str, Any]:
@@ -143,4 +149,5 @@ def _parameters(work: Workspace, removed: Set) -> int:
     from llm import find_stack
 
     layers = find_stack(work.model).layers
-    return sum(p.numel() for i in removed for p in layers[i].parameters())
+    gone = work.roster.removed_layers(removed)
+    return sum(p.numel() for i in gone for p in layers[i].parameters())

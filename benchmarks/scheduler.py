@@ -1,0 +1,358 @@
+"""The scheduler: 256 workers kept busy, a million coalitions in steady memory, two workers for one.
+
+Run with `python -m benchmarks.scheduler --json FILE`. Workers count from when they are ready: how
+long a model takes to load is not the scheduler's doing.
+
+The first part has a real crew, driver and ledger, and 256 members that share a few actor processes:
+each member is a thread there, which sleeps instead of computing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from jaxtyping import Bool
+
+import sampling
+from benchmarks.report_bars import Bar, write
+from benchmarks.steady_memory import keep_freed_memory
+from cluster import Campaign, Column, Crew, Evaluator, Ledger, Progress, connect, measure
+from cluster.actors import Hello, Reply, Worker
+
+__all__ = ["busy_workers", "main", "steady_driver", "two_for_one"]
+
+PLAYERS = tuple(f"L{layer}" for layer in range(32))
+TOKENS = (255, 255, 255, 255)
+
+
+@dataclass(frozen=True)
+class Sleeper:
+    """Takes a fixed time a coalition; the values are functions of the coalition.
+
+    Attributes:
+        seconds_each: time a coalition, spent asleep.
+    """
+
+    seconds_each: float
+
+    def __call__(self) -> Evaluator:
+        """Builds the evaluator: it needs nothing else."""
+        return self
+
+    def measure(self, coalitions: Bool[np.ndarray, "B n"]) -> dict[str, np.ndarray]:
+        """Returns three columns of four numbers a coalition."""
+        time.sleep(self.seconds_each * len(coalitions))
+        lost = (~coalitions).sum(axis=1, dtype=np.float32)
+        values = np.repeat(lost[:, None], len(TOKENS), axis=1) / 8
+        return {"nll": values, "kl": values / 2, "top1": 1 - values / 64}
+
+
+class Hall:
+    """One actor process that holds many seats, each a worker of its own.
+
+    Args:
+        packed: the factory, as the crew packs it.
+    """
+
+    def __init__(self, packed: bytes) -> None:
+        self._packed = packed
+        self._workers: dict[int, tuple[Worker, threading.Lock]] = {}
+
+    def hello(self, slot: int) -> Hello:
+        """Builds the worker of one seat."""
+        worker = Worker(self._packed)
+        self._workers[slot] = (worker, threading.Lock())
+        return worker.hello()
+
+    def measure(self, slot: int, rows: Bool[np.ndarray, "B n"]) -> Reply:
+        """Measures on one seat, one chunk after the other."""
+        worker, turn = self._workers[slot]
+        with turn:
+            return worker.measure(rows)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A method of one seat, called as a method of an actor is."""
+
+    method: Any
+    slot: int
+
+    def remote(self, *arguments: Any) -> Any:
+        """Starts the call and returns its reference."""
+        return self.method.remote(self.slot, *arguments)
+
+
+class Seat:
+    """One seat in a hall, in the shape of an actor handle.
+
+    Args:
+        hall: handle of the actor.
+        slot: which seat.
+    """
+
+    def __init__(self, hall: Any, slot: int) -> None:
+        self.hello = Call(hall.hello, slot)
+        self.measure = Call(hall.measure, slot)
+
+
+class SeatedCrew(Crew):
+    """A crew whose members share a few processes.
+
+    Args:
+        halls: handles of the actors.
+        factory: builds the evaluator of each member.
+        workers: how many members.
+    """
+
+    def __init__(self, halls: list[Any], factory: Callable[[], Evaluator], workers: int) -> None:
+        self._halls = halls
+        super().__init__(factory, workers=workers)
+
+    def start_actor(self, slot: int) -> Any:
+        """Takes a seat."""
+        return Seat(self._halls[slot % len(self._halls)], slot)
+
+    def end_actor(self, handle: Any) -> None:
+        """Leaves it; the process ends with the benchmark."""
+
+
+def columns() -> tuple[Column, ...]:
+    """Returns the columns that a text gives."""
+    return Column("nll", TOKENS, -1), Column("kl", TOKENS, -1), Column("top1", TOKENS)
+
+
+def open_campaign(stack: ExitStack, folder: Path) -> Campaign:
+    """Returns a campaign of 32 players in a new ledger."""
+    ledger = stack.enter_context(Ledger(folder / "ledger.sqlite"))
+    return ledger.open_campaign("calibration", "benchmark", PLAYERS, columns(), {})
+
+
+def distinct_coalitions(size: int) -> Bool[np.ndarray, "B n"]:
+    """Returns random distinct coalitions of 32 players."""
+    chance = sampling.stream(0, "benchmarks.scheduler")
+    rows = chance.random((size + size // 50 + 16, len(PLAYERS))) < 0.7
+    return sampling.distinct(rows)[:size]
+
+
+def busy_workers(
+    workers: int = 256, seconds: float = 24.0, seconds_each: float = 0.05, halls: int = 8
+) -> dict[str, float]:
+    """Part (a): how busy many slow workers are kept.
+
+    Args:
+        workers: members of the crew.
+        seconds: length of the run, if they were always busy.
+        seconds_each: time of one coalition.
+        halls: processes that they share.
+
+    Returns:
+        the busy share, coalitions a second, their ideal, and the driver's share of one core.
+    """
+    import ray
+    from ray import cloudpickle
+
+    size = int(workers * seconds / seconds_each)
+    factory = Sleeper(seconds_each)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.enter_context(connect(None, workers=os.cpu_count() or 1))
+        campaign = open_campaign(stack, folder)
+        packed = cloudpickle.dumps(factory)  # pyright: ignore[reportPrivateImportUsage]
+        hall = ray.remote(Hall).options(
+            num_cpus=0, max_concurrency=2 * -(-workers // halls) + 2, max_restarts=0
+        )
+        handles = [hall.remote(packed) for _ in range(halls)]
+        crew = stack.enter_context(SeatedCrew(handles, factory, workers))
+        ready: list[tuple[float, float]] = []
+
+        def watch(progress: Progress) -> None:
+            if progress.workers == workers and not ready:
+                ready.append((time.perf_counter(), sum(psutil.Process().cpu_times()[:2])))
+
+        summary = measure(campaign, crew, distinct_coalitions(size), progress=watch)
+        since, cpu_before = ready[0]
+        lasted = time.perf_counter() - since
+        cpu = sum(psutil.Process().cpu_times()[:2]) - cpu_before
+    return {
+        "busy": summary.busy,
+        "rate": summary.rate,
+        "ideal_rate": workers / seconds_each,
+        "driver_cores": cpu / lasted,
+        "seconds": lasted,
+        "measured": summary.measured,
+    }
+
+
+def steady_driver(size: int = 1_000_000, mark: int = 200_000) -> dict[str, float]:
+    """Part (b): the driver's memory over a long campaign.
+
+    Args:
+        size: coalitions of the campaign.
+        mark: after how many the first look at the memory is taken.
+
+    Returns:
+        resident memory in MiB after ``mark`` and at the end, their ratio, coalitions a second.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.enter_context(connect(None, workers=1))
+        campaign = open_campaign(stack, folder)
+        rows = distinct_coalitions(size)
+        seen: list[float] = []
+        latest = 0.0
+
+        def watch(progress: Progress) -> None:
+            nonlocal latest
+            latest = psutil.Process().memory_info().rss / 2**20
+            if progress.done >= mark and not seen:
+                seen.append(latest)
+
+        began = time.perf_counter()
+        summary = measure(campaign, Sleeper(0.0), rows, workers=1, progress=watch)
+        lasted = time.perf_counter() - began
+        file_bytes = campaign.ledger.path.stat().st_size
+    return {
+        "mib_at_mark": seen[0],
+        "mib_at_end": latest,
+        "growth": latest / seen[0] - 1,
+        "rate": summary.rate,
+        "seconds": lasted,
+        "measured": summary.measured,
+        "bytes_a_coalition": file_bytes / size,
+    }
+
+
+def two_for_one(repeats: int = 3, coalitions: int = 192, layers: int = 12) -> dict[str, Any]:
+    """Part (c): two workers on two cores against one worker on one, on the same real model.
+
+    Args:
+        repeats: of each, in turns.
+        coalitions: stratified, of `layers` players.
+        layers: of the random model, 256 wide.
+
+    Returns:
+        the rates since ready of each repeat and the ratio of their medians.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        factory, players, weights = _real_job(Path(folder), layers)
+        rows = sampling.stratified(layers, sampling.even_quotas(layers, coalitions), 0)
+        rates: dict[int, list[float]] = {1: [], 2: []}
+        for repeat in range(repeats):
+            for workers in (1, 2) if repeat % 2 == 0 else (2, 1):
+                path = Path(folder) / f"{repeat}-{workers}.sqlite"
+                rates[workers].append(_rate(path, factory, players, weights, rows, workers))
+    medians = {workers: float(np.median(found)) for workers, found in rates.items()}
+    return {"ratio": medians[2] / medians[1], "rates_1": rates[1], "rates_2": rates[2]}
+
+
+def _real_job(
+    folder: Path, layers: int
+) -> tuple[Callable[[], Evaluator], tuple[str, ...], tuple[int, ...]]:
+    """Returns the factory of a random model's evaluator, its players, the sequences' weights."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from llm import ModelSpec, build_evaluator
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=4096,
+        hidden_size=256,
+        intermediate_size=704,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=512,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder / "model")
+    tokens = sampling.stream(0, "tokens").integers(0, config.vocab_size, (4, 256))
+    factory = partial(build_evaluator, ModelSpec(str(folder / "model")), tokens)
+    return factory, tuple(f"L{layer}" for layer in range(layers)), (255,) * len(tokens)
+
+
+def _rate(
+    path: Path,
+    factory: Callable[[], Evaluator],
+    players: tuple[str, ...],
+    weights: tuple[int, ...],
+    rows: Bool[np.ndarray, "B n"],
+    workers: int,
+) -> float:
+    """Returns coalitions a second of a warm crew; one worker has the first core for itself."""
+    found = [Column("nll", weights, -1), Column("kl", weights, -1), Column("top1", weights)]
+    with ExitStack() as stack:
+        stack.enter_context(connect(None, workers=workers))
+        ledger = stack.enter_context(Ledger(path))
+        campaign = ledger.open_campaign("calibration", "benchmark", players, found, {})
+        crew = stack.enter_context(Crew(factory, workers=workers))
+        # The first call of each worker is not measured: it compiles, allocates and loads pages.
+        while len(crew.ready) < workers:
+            crew.wait(1.0)
+        if workers == 1:
+            _pin(crew.ready[0].name, 0)
+        warm = 8 * workers
+        measure(campaign, crew, rows[:warm], chunk_seconds=0.2)
+        began = time.perf_counter()
+        summary = measure(campaign, crew, rows[warm:])
+        return summary.measured / (time.perf_counter() - began)
+
+
+def _pin(worker: str, core: int) -> None:
+    """Ties all threads of a worker of this machine to one core."""
+    process = psutil.Process(int(worker.rpartition(":")[2]))
+    allowed = sorted(os.sched_getaffinity(0))
+    for thread in process.threads():
+        os.sched_setaffinity(thread.id, {allowed[core % len(allowed)]})
+
+
+def main() -> None:
+    """Runs the parts asked for and prints their bars."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", help="where to write the bars")
+    parser.add_argument("--parts", default="abc", help="which of a, b and c (default abc)")
+    parser.add_argument("--scale", type=float, default=1.0, help="size against the full benchmark")
+    options = parser.parse_args()
+    bars: list[Bar] = []
+    raw: dict[str, Any] = {}
+    if "a" in options.parts:
+        a = raw["busy_workers"] = busy_workers(seconds=24 * options.scale)
+        bars += [
+            Bar("share of time that 256 workers measure", a["busy"], ">= 0.90", a["busy"] >= 0.9),
+            Bar("coalitions a second, 256 workers", a["rate"], ">= 4,608", a["rate"] >= 4608),
+            Bar(
+                "cores that the driver needs", a["driver_cores"], "<= 0.8", a["driver_cores"] <= 0.8
+            ),
+        ]
+    if "b" in options.parts:
+        size = int(1_000_000 * options.scale)
+        b = raw["steady_driver"] = steady_driver(size, size // 5)
+        bars += [
+            Bar("growth of the driver's memory", b["growth"], "<= 0.10", b["growth"] <= 0.1),
+            Bar(f"seconds for {size:,} coalitions", b["seconds"], "<= 240", b["seconds"] <= 240),
+        ]
+    if "c" in options.parts:
+        c = raw["two_for_one"] = two_for_one(coalitions=max(int(192 * options.scale), 48))
+        bars.append(
+            Bar("2 workers on 2 cores against 1 on 1", c["ratio"], ">= 1.7", c["ratio"] >= 1.7)
+        )
+    write(options.json, bars, **raw)
+    for name, found in raw.items():
+        print(name, {k: round(v, 3) if isinstance(v, float) else v for k, v in found.items()})
+
+
+if __name__ == "__main__":
+    keep_freed_memory("benchmarks.scheduler")
+    main()
