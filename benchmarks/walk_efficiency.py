@@ -55,7 +55,8 @@ def main() -> None:
 
     rows = min(masked.plan.tokens_a_batch, tokens.size) * masked.plan.stack
     scored = options.sequences * (options.length - 1)
-    shapes = [m.weight.shape for m in find_stack(model).layers[0].modules() if _linear(m)]
+    linear = [m for m in find_stack(model).layers[0].modules() if isinstance(m, nn.Linear)]
+    shapes = [module.weight.shape for module in linear]
     layer = sum(2.0 * out * into for out, into in shapes) * tokens.size
     head = 2.0 * options.vocabulary * options.width * scored
     prefixes = count_layer_evaluations(coalitions)
@@ -67,6 +68,7 @@ def main() -> None:
         ),
     }
     walks: list[float] = []
+    evaluations = 0
     rates: dict[str, list[float]] = {name: [] for name in products}
     for _ in range(options.repeats):
         for name, product in products.items():
@@ -155,10 +157,6 @@ class _Products:
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _linear(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear)
 
 
 def _options() -> argparse.Namespace:

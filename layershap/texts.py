@@ -80,8 +80,8 @@ def load_texts(config: RunConfig, tokenizer: PreTrainedTokenizerBase, model_conf
         for kind, text, count in zip(("calibration", "held-out"), texts, wanted, strict=True)
         if len(text.tokens) < count
     ]
-    *tasks, dropped = _tasks(config, tokenizer, model_config)
-    return Texts(*texts, *tasks, (*warnings, *dropped))
+    calibration_tasks, heldout_tasks, dropped = _tasks(config, tokenizer, model_config)
+    return Texts(*texts, calibration_tasks, heldout_tasks, (*warnings, *dropped))
 
 
 def _tasks(

@@ -128,19 +128,18 @@ class Preparation:
             found += [(number, batch) for batch in task_batches(task, tokens_a_batch)]
         tokens = [torch.from_numpy(b.tokens).to(self._model.device) for _, b in found]
         recorded = [self._record(ids_BT) for ids_BT in tokens]
-        dense = self._dense([section for section, _ in found], recorded)
+        text = [place for place, (section, _) in enumerate(found) if section == 0]
+        heads = {p: self._head(b, None) for p, (_, b) in enumerate(found) if p not in text}
+        # Where layers are brought in, each comes in once for all batches; else one batch after
+        # the other, so that one batch's states are all that is held.
+        for group in [text] if self._steps.streamed else [[place] for place in text]:
+            dense = self._dense([recorded[place] for place in group])
+            for place in group:
+                heads[place] = self._head(found[place][1], dense.pop(0))
         return [
-            Prepared(
-                section,
-                batch,
-                ids_BT,
-                Node((start,)),
-                self._head(batch, final),
-                self._record,
-                {1: calls},
-            )
-            for (section, batch), ids_BT, (start, calls), final in zip(
-                found, tokens, recorded, dense, strict=True
+            Prepared(section, batch, ids_BT, Node((start,)), heads[place], self._record, {1: calls})
+            for place, ((section, batch), ids_BT, (start, calls)) in enumerate(
+                zip(found, tokens, recorded, strict=True)
             )
         ]
 
@@ -220,7 +219,7 @@ class Preparation:
             state=state * self._steps.most_components,
             layer=-(-layer_bytes // row),
             head=-(-head_bytes // row) if self._tail is not None else 0,
-            held=state + scored,
+            held=state * (2 if self._steps.streamed else 1) + scored,
             fixed=used_bytes(self._model.device) + work,
             tokens=self._tokens(),
             row=self._workload.longest,
@@ -232,20 +231,16 @@ class Preparation:
         text = 0 if self._workload.text is None else self._workload.text.tokens.size
         return text + sum(len(row) - 1 for task in self._workload.tasks for row in task.rows)
 
-    def _dense(
-        self,
-        sections: Sequence[int],
-        recorded: Sequence[tuple[Tensor, Sequence[LayerCall]]],
-    ) -> list[Tensor | None]:
-        """The dense model's last hidden states of each batch of the text, None for tasks."""
-        text = [place for place, section in enumerate(sections) if section == 0]
-        now = {place: recorded[place][0] for place in text}
-        for number in range(len(self._stack) if text else 0):
+    def _dense(self, recorded: Sequence[tuple[Tensor, Sequence[LayerCall]]]) -> list[Tensor]:
+        """The dense model's last hidden states of some batches."""
+        now = [start for start, _ in recorded]
+        for number in range(len(self._stack) if now else 0):
             with self._steps.brought_in(number):
-                now = {p: recorded[p][1][number](state) for p, state in now.items()}
-        if any(not state.isfinite().all() for state in now.values()):
+                for place, (_, calls) in enumerate(recorded):
+                    now[place] = calls[number](now[place])
+        if any(not state.isfinite().all() for state in now):
             raise self._no_numbers()
-        return [now.get(place) for place in range(len(sections))]
+        return now
 
     def _head(self, batch: Batch, dense_BTD: Tensor | None) -> Head:
         places = Places.of(batch, self._model.device)

@@ -10,6 +10,7 @@ from llm.checkpoint import footprint
 from llm.evaluator import MaskedModel
 from llm.host import free_memory
 from llm.loading import ModelSpec, load_model, pick_device
+from llm.memory import return_freed_memory
 from llm.offload import load_streamed
 from llm.plan import GIB, WalkChoice
 from llm.players import make_roster
@@ -56,6 +57,8 @@ def build_evaluator(
     size = footprint(spec, device)
     roster = make_roster(options.players, size.layers, options.protect)
     source = None
+    if options.memory is not None and device.type == "cpu":
+        return_freed_memory()
     if _fits(size.total_bytes, device.type, options.memory):
         model = load_model(spec)
     else:

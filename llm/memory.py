@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -13,9 +15,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from llm.host import free_memory
 
-__all__ = ["default_bound", "is_out_of_memory", "peak_bytes", "used_bytes"]
+__all__ = ["default_bound", "is_out_of_memory", "peak_bytes", "return_freed_memory", "used_bytes"]
 
 _SHARE_OF_FREE = {"cpu": 0.4, "cuda": 0.85}  # other workers of this machine want some, too
+_M_MMAP_THRESHOLD, _LARGE_BLOCK = -3, 2**18  # of glibc's malloc.h; bytes
 _MESSAGES = ("out of memory", "can't allocate memory", "not enough memory")
 
 
@@ -34,6 +37,16 @@ def default_bound(device: torch.device) -> int:
     else:
         free = free_memory()
     return used_bytes(device) + int(_SHARE_OF_FREE.get(device.type, 0.4) * free)
+
+
+def return_freed_memory() -> None:
+    """Have this process give large blocks back as soon as they are freed.
+
+    Kept blocks are quicker to use again, but the holes between them count as resident memory: too
+    much for a bound that is to hold. Without glibc nothing is done.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

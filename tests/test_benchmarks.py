@@ -7,7 +7,7 @@ import json
 import pytest
 from tiny_models import tiny_model
 
-from benchmarks import exact_demo, masked_evaluation
+from benchmarks import exact_demo, masked_evaluation, memory_bound, walk_efficiency
 from layershap.demo.tokenizer import train_tokenizer
 from sampling import enumerate_all
 
@@ -43,6 +43,29 @@ def test_masked_evaluation(run):
     assert found["nll_difference_zeroing"] < 1e-4
     passes = found["layer_passes"]
     assert passes["walk"] < passes["deleting"] < passes["zeroing"]
+
+
+def test_walk_efficiency(run):
+    found, bars = run(
+        walk_efficiency,
+        "--width 64 --head-width 16 --layers 5 --vocabulary 60 --sequences 2 --length 300"
+        " --coalitions 12 --repeats 1 --seconds 0.01",
+    )
+    assert bars["layer evaluations a batch"]
+    assert all(rate > 0 for rates in found["rates"].values() for rate in rates)
+
+
+@pytest.mark.slow
+def test_memory_bound(run, tmp_path):
+    found, bars = run(
+        memory_bound,
+        f"--directory {tmp_path} --memory 0.5 --times 1 --width 512 --mlp-width 1024"
+        " --vocabulary 500 --coalitions 3 --length 32 --more-text 2",
+    )
+    assert bars["largest NLL difference from no bound"]
+    assert bars["layer evaluations"]
+    assert bars["peak / bound, large model"]
+    assert "breadth=True" in found["tight"]["plan"]
 
 
 def test_exact_demo(run, tmp_path):

@@ -49,6 +49,21 @@ def test_export_reloads_and_agrees(family, saved, tmp_path):
     assert facts["why"] == "test"
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt_neox", "opt", "bloom", "qwen3_moe"])
+def test_halves_that_go_alone_are_zeroed(family, saved, tmp_path):
+    roster = make_roster("sublayers", 5)
+    removed = roster.find("L1.attn,2,L4.mlp")
+    done = export_checkpoint(saved(family), removed, tmp_path / "small", TOKENS, roster=roster)
+    assert done.removed == (2,)
+    assert done.zeroed == ("L1.attn", "L4.mlp")
+    coalition = np.ones((1, 10), dtype=bool)
+    coalition[0, list(removed)] = False
+    measured = MaskedModel(tiny_model(family), TOKENS, roster=roster).measure(coalition)["nll"]
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "small")
+    whole = MaskedModel(model, TOKENS).measure(np.ones((1, 4), bool))["nll"]
+    np.testing.assert_allclose(measured, whole, atol=1e-4)
+
+
 def test_a_half_precision_checkpoint_stays_one(tmp_path):
     tiny_model("llama").half().save_pretrained(tmp_path / "half")
     train_tokenizer(["some text, any text"], 300, 64).save_pretrained(tmp_path / "half")
