@@ -45,7 +45,11 @@ def main() -> None:
         large, small = Path(place) / "large", Path(place) / "small"
         weights = write_checkpoint(large, layers=layers, context=options.length, **sizes)
         fitting = write_checkpoint(small, layers=2, context=options.length, **sizes)
-        job = {"coalitions": options.coalitions, "length": options.length}
+        job = {
+            "coalitions": options.coalitions,
+            "length": options.length,
+            "vocabulary": options.vocabulary,
+        }
         tight = _apart(large, layers, sequences=options.sequences, memory=options.memory, **job)
         free = _apart(large, layers, sequences=options.sequences, memory=None, **job)
         bound = (2 * fitting / _GIB) + 0.7
@@ -128,6 +132,7 @@ def _measure(
     coalitions: int,
     sequences: int,
     length: int,
+    vocabulary: int,
     memory: float | None,
     micro_batch: int | None = None,
 ) -> None:
@@ -135,7 +140,7 @@ def _measure(
     from sampling import even_quotas, stratified, stream
 
     spec = ModelSpec(directory, device="cpu")
-    tokens = stream(0, "memory bound").integers(0, 1000, (sequences, length))
+    tokens = stream(0, "memory bound").integers(0, vocabulary, (sequences, length))
     count = min(coalitions, 2**layers)
     rows = stratified(layers, even_quotas(layers, range(layers // 2 + 1), count), seed=0)
     start = _status("VmHWM")

@@ -43,7 +43,7 @@ def random_llama(
     )
     with torch.device(device):
         model = LlamaForCausalLM._from_config(config, dtype=dtype)
-    return model.to(device).eval().requires_grad_(False)
+    return model.eval().requires_grad_(False)
 
 
 @torch.inference_mode()

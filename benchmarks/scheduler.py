@@ -247,25 +247,29 @@ def two_for_one(repeats: int = 3, coalitions: int = 192, layers: int = 12) -> di
         the rates since ready of each repeat and the ratio of their medians.
     """
     with tempfile.TemporaryDirectory() as folder:
-        factory, players, weights = _real_job(Path(folder), layers)
-        rows = sampling.stratified(layers, sampling.even_quotas(layers, coalitions), 0)
+        factory, players, measured = _real_job(Path(folder), layers)
+        rows = sampling.stratified(
+            layers, sampling.even_quotas(layers, range(1, layers), coalitions), 0
+        )
         rates: dict[int, list[float]] = {1: [], 2: []}
         for repeat in range(repeats):
             for workers in (1, 2) if repeat % 2 == 0 else (2, 1):
                 path = Path(folder) / f"{repeat}-{workers}.sqlite"
-                rates[workers].append(_rate(path, factory, players, weights, rows, workers))
+                rates[workers].append(_rate(path, factory, players, measured, rows, workers))
     medians = {workers: float(np.median(found)) for workers, found in rates.items()}
     return {"ratio": medians[2] / medians[1], "rates_1": rates[1], "rates_2": rates[2]}
 
 
 def _real_job(
     folder: Path, layers: int
-) -> tuple[Callable[[], Evaluator], tuple[str, ...], tuple[int, ...]]:
-    """Returns the factory of a random model's evaluator, its players, the sequences' weights."""
+) -> tuple[Callable[[], Evaluator], tuple[str, ...], tuple[Column, ...]]:
+    """Returns the factory of a random model's evaluator, its players and what it measures."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from llm import ModelSpec, build_evaluator
+    from llm.text import TokenText
+    from llm.workload import Workload
 
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -279,30 +283,31 @@ def _real_job(
     )
     LlamaForCausalLM(config).save_pretrained(folder / "model")
     tokens = sampling.stream(0, "tokens").integers(0, config.vocab_size, (4, 256))
-    factory = partial(build_evaluator, ModelSpec(str(folder / "model")), tokens)
-    return factory, tuple(f"L{layer}" for layer in range(layers)), (255,) * len(tokens)
+    workload = Workload(TokenText(tokens, "random"))
+    factory = partial(build_evaluator, ModelSpec(str(folder / "model")), workload)
+    found = tuple(Column(metric.name, metric.weights, metric.sign) for metric in workload.metrics)
+    return factory, tuple(f"L{layer}" for layer in range(layers)), found
 
 
 def _rate(
     path: Path,
     factory: Callable[[], Evaluator],
     players: tuple[str, ...],
-    weights: tuple[int, ...],
+    measured: tuple[Column, ...],
     rows: Bool[np.ndarray, "B n"],
     workers: int,
 ) -> float:
     """Returns coalitions a second of a warm crew; one worker has the first core for itself."""
-    found = [Column("nll", weights, -1), Column("kl", weights, -1), Column("top1", weights)]
     with ExitStack() as stack:
         stack.enter_context(connect(None, workers=workers))
         ledger = stack.enter_context(Ledger(path))
-        campaign = ledger.open_campaign("calibration", "benchmark", players, found, {})
+        campaign = ledger.open_campaign("calibration", "benchmark", players, measured, {})
         crew = stack.enter_context(Crew(factory, workers=workers))
         # The first call of each worker is not measured: it compiles, allocates and loads pages.
         while len(crew.ready) < workers:
             crew.wait(1.0)
         if workers == 1:
-            _pin(crew.ready[0].name, 0)
+            _pin(crew.ready[0].name)
         warm = 8 * workers
         measure(campaign, crew, rows[:warm], chunk_seconds=0.2)
         began = time.perf_counter()
@@ -310,12 +315,12 @@ def _rate(
         return summary.measured / (time.perf_counter() - began)
 
 
-def _pin(worker: str, core: int) -> None:
-    """Ties all threads of a worker of this machine to one core."""
+def _pin(worker: str) -> None:
+    """Ties all threads of a worker of this machine to the last core."""
     process = psutil.Process(int(worker.rpartition(":")[2]))
-    allowed = sorted(os.sched_getaffinity(0))
+    core = max(os.sched_getaffinity(0))
     for thread in process.threads():
-        os.sched_setaffinity(thread.id, {allowed[core % len(allowed)]})
+        os.sched_setaffinity(thread.id, {core})
 
 
 def main() -> None:
