@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Bool
 
-from cluster.actors import Factory, Hello, Reply, Worker
-from cluster.backlog import Chunk, Pace
+from cluster.actors import Factory, Worker
+from cluster.backlog import Chunk
 from cluster.errors import WorkerFailed
+from cluster.news import Arrived, Cause, Died, Measured, Member, News, NodeGone
 from cluster.room import Node, alive_nodes, check_room, room
 
-__all__ = ["Arrived", "Cause", "Crew", "Died", "Measured", "Member", "News", "NodeGone"]
+__all__ = ["Crew"]
 
 # Weights and logits live in blocks far above the default threshold, which glibc maps and unmaps
 # for each tensor: a fifth of a worker's time then goes into page faults.
@@ -27,79 +26,6 @@ MALLOC_THRESHOLD = str(1 << 32)
 LOOK_SECONDS = 2.0  # between two looks at the nodes of the cluster
 GATHER_SECONDS = 0.02  # how long a large crew's replies are collected before they are written
 LARGE = 16  # members from which that pays; each has a second chunk to go on with meanwhile
-
-# Its process ended, or its machine did, or it was ended or cut off from outside: only the first can
-# be the fault of what it measured.
-Cause = Literal["process", "node", "outside"]
-
-
-@dataclass(eq=False)
-class Member:
-    """One actor.
-
-    Attributes:
-        slot: its place in the crew; a successor gets the same one.
-        handle: Ray's handle.
-        name: ``host:pid`` once it has said hello, else empty.
-        node: Ray's identifier of its machine, once it has said hello.
-        ready_at: when it said hello, by ``time.perf_counter``.
-        pace: how fast it is.
-        flights: what it was asked, oldest first; it answers in this order. No chunk: its hello.
-    """
-
-    slot: int
-    handle: Any
-    name: str = ""
-    node: str = ""
-    ready_at: float = 0.0
-    pace: Pace = field(default_factory=Pace)
-    flights: deque[tuple[Any, Chunk | None]] = field(default_factory=deque)
-
-
-@dataclass(frozen=True, eq=False)
-class Arrived:
-    """A member has built its evaluator, or failed to."""
-
-    member: Member
-    hello: Hello
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """A member has answered for a chunk."""
-
-    member: Member
-    chunk: Chunk
-    reply: Reply
-
-
-@dataclass(frozen=True, eq=False)
-class Died:
-    """A member is gone.
-
-    Attributes:
-        member: who; it is no longer in the crew.
-        running: the chunk it was at, or nothing if it was idle or died before its hello.
-        queued: chunks that it never started.
-        cause: what ended it.
-        reason: what Ray says, in one line.
-    """
-
-    member: Member
-    running: Chunk | None
-    queued: tuple[Chunk, ...]
-    cause: Cause
-    reason: str
-
-
-@dataclass(frozen=True, eq=False)
-class NodeGone:
-    """A machine that held members has left the cluster."""
-
-    node: Node
-
-
-News = Arrived | Measured | Died | NodeGone
 
 
 class Crew:

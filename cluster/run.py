@@ -9,19 +9,18 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool
 
-from cluster.actors import Reply
-from cluster.backlog import LEAST_SECONDS, Backlog, Chunk
+from cluster.actors import Fault, Reply
+from cluster.backlog import Backlog, Chunk
 from cluster.campaign import Campaign
-from cluster.crew import Arrived, Crew, Died, Measured, Member, News, NodeGone
+from cluster.crew import Crew
 from cluster.errors import LedgerError, WorkerFailed, WorkerRefused
+from cluster.handout import hand_out
+from cluster.news import Arrived, Died, Measured, Member, News, NodeGone
 from cluster.outcome import Progress, Summary
 
 __all__ = ["Run"]
 
 HEARTBEAT_SECONDS = 1.0
-# The driver spends about half of this on one chunk: with so much work for each worker in a chunk
-# it is never what a large crew waits for.
-HANDLING_SECONDS = 0.003
 MEMORY_REMEDY = "give --memory or fewer workers"
 
 
@@ -77,7 +76,7 @@ class Run:
             self._settle(crew)
             self._report(crew)
             while not self.backlog.finished:
-                self._hand_out(crew)
+                hand_out(self.backlog, crew)
                 self._news.extend(crew.wait(HEARTBEAT_SECONDS))
                 self._settle(crew)
                 self._report(crew)
@@ -114,37 +113,6 @@ class Run:
             **self._count,
         )
 
-    def _hand_out(self, crew: Crew) -> None:
-        """Gives every worker a chunk, then a second one to go on with while its result travels."""
-        backlog, ready = self.backlog, crew.ready
-        rates = [member.pace.rate for member in ready]
-        known = [rate for rate in rates if rate is not None]
-        mean = sum(known) / len(known) if known else 1.0
-        total = mean * len(ready)
-        least = max(LEAST_SECONDS, HANDLING_SECONDS * len(ready))
-        for depth in (0, 1):
-            for member, rate in zip(ready, rates, strict=True):
-                # Near the end a second chunk would only wait behind a busy worker.
-                if not backlog.waiting or (depth and backlog.waiting <= len(ready)):
-                    return
-                if len(member.flights) != depth:
-                    continue
-                if rate is not None and self._too_slow(member, rate, total, max(known)):
-                    continue
-                share = min((mean if rate is None else rate) / total, 1.0)
-                if chunk := backlog.take(member.pace, share, least):
-                    crew.assign(member, chunk, self._rows(chunk))
-
-    def _too_slow(self, member: Member, rate: float, total: float, fastest: float) -> bool:
-        """Tells whether the others will have measured everything before this one measures more."""
-        backlog = self.backlog
-        left = max(backlog.cost_total - backlog.cost_done, 0.0)
-        one = left / max(backlog.open, 1)
-        queue = sum(
-            backlog.costs.of_run(chunk.start, chunk.stop) for _, chunk in member.flights if chunk
-        )
-        return (queue + one) / rate > left / total + one / fastest + 1e-9
-
     def _settle(self, crew: Crew) -> None:
         """Writes all that arrived together, with one trip to the disk."""
         if not self._news:
@@ -180,10 +148,7 @@ class Run:
         note = self.campaign.ledger.note
         if hello.error:
             note("factory failed", worker=member.name, trace=hello.trace)
-            if hello.fault == "input":
-                return WorkerRefused(f"worker {member.name} could not start: {hello.error}")
-            remedy = f"; {MEMORY_REMEDY}" if hello.fault == "memory" else ""
-            return WorkerFailed(f"worker {member.name} could not start: {hello.error}{remedy}")
+            return _problem(f"worker {member.name} could not start: {hello.error}", hello.fault)
         note(
             "worker ready",
             worker=member.name,
@@ -232,14 +197,11 @@ class Run:
             if self.backlog.too_large(chunk):
                 self._count["retries"] += 1
                 return None
-            return WorkerFailed(
-                f"one coalition does not fit into the memory of worker {worker} ({reply.error});"
-                f" {MEMORY_REMEDY}"
-            )
+            text = f"one coalition does not fit into the memory of worker {worker}: {reply.error}"
+            return _problem(text, reply.fault)
         note("evaluator failed", worker=worker, trace=reply.trace)
-        if reply.fault == "input":
-            return WorkerRefused(f"worker {worker} cannot measure: {reply.error}")
-        return WorkerFailed(f"worker {worker} failed on {len(chunk)} coalitions: {reply.error}")
+        text = f"worker {worker} failed on {len(chunk)} coalitions: {reply.error}"
+        return _problem(text, reply.fault)
 
     def _died(self, crew: Crew, news: Died) -> Exception | None:
         member, note = news.member, self.campaign.ledger.note
@@ -338,3 +300,10 @@ class Run:
                     workers=len(crew.ready),
                 )
             )
+
+
+def _problem(text: str, fault: Fault) -> Exception:
+    """Returns what a worker's exception becomes."""
+    if fault == "input":
+        return WorkerRefused(text)
+    return WorkerFailed(f"{text}; {MEMORY_REMEDY}" if fault == "memory" else text)

@@ -163,13 +163,20 @@ def _offer_token(address: str) -> None:
     a driver shows it only when told to. A driver that is told to also asks others for it, so that
     a cluster without a guard could start no actor for it. Ray reads the mode when it is imported.
     """
-    if "RAY_AUTH_MODE" in os.environ:
+    ray = sys.modules.get("ray")
+    if "RAY_AUTH_MODE" in os.environ or (ray is not None and ray.is_initialized()):
         return
     named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
     if not named and not (Path.home() / ".ray" / "auth_token").is_file():
         return
-    if address.startswith("ray://") or not _open_to_all(address):
-        os.environ["RAY_AUTH_MODE"] = "token"
+    if not address.startswith("ray://") and _open_to_all(address):
+        return
+    if ray is not None:
+        raise ClusterUnreachable(
+            f"the cluster at {address} asks for a token and Ray was imported too early to show"
+            " one; set RAY_AUTH_MODE=token in the environment and start again"
+        )
+    os.environ["RAY_AUTH_MODE"] = "token"
 
 
 def _open_to_all(address: str) -> bool:

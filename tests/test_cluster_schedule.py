@@ -151,6 +151,7 @@ def test_a_worker_of_unknown_speed_gets_a_small_chunk_and_learns():
     following = backlog.take(pace)
     assert following is not None
     cost = backlog.costs.of_run(following.start, following.stop)
+    assert pace.rate is not None
     assert 0.7 * 3.0 <= cost / pace.rate <= 3.0
 
 

@@ -87,13 +87,16 @@ def test_a_process_that_is_connected_keeps_its_connection(ray_address):
 def test_a_user_with_a_token_and_a_cluster_with_or_without_a_guard(tmp_path, mode):
     """What a user does: `ray start --head`, then a driver of its own with that address."""
     ray = Path(sys.executable).with_name("ray")
-    home = {**os.environ, "HOME": str(tmp_path), "RAY_TMPDIR": "/tmp"}
+    # A process that has started a local cluster has the mode of that one in its environment.
+    mine = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"}
+    home = {**mine, "HOME": str(tmp_path), "RAY_TMPDIR": "/tmp"}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     subprocess.run([ray, "get-auth-token", "--generate"], env=home, check=True, capture_output=True)
     code = (
-        f"import cluster, ray\nwith cluster.connect('127.0.0.1:{port}', 1) as session:\n"
+        f"import cluster\nwith cluster.connect('127.0.0.1:{port}', 1) as session:\n"
+        "    import ray\n"
         "    seven = ray.remote(type('Seven', (), {'get': lambda self: 7})).remote()\n"
         "    print('cpus', session.cpus, ray.get(seven.get.remote()))"
     )
