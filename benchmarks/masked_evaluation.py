@@ -202,7 +202,7 @@ def _options() -> argparse.Namespace:
         "length": (256, "tokens a sequence"),
         "coalitions": (512, "coalitions measured"),
         "subset": (24, "coalitions measured one by one"),
-        "repeats": (2, "turns"),
+        "repeats": (1, "turns"),
     }
     for name, (default, text) in sizes.items():
         parser.add_argument(f"--{name}", type=int, default=default, help=f"{text} [{default}]")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import psutil
+import torch
 
 from llm.checkpoint import footprint
 from llm.evaluator import MaskedModel
@@ -59,7 +60,7 @@ def build_evaluator(
     source = None
     if options.memory is not None and device.type == "cpu":
         return_freed_memory()
-    if _fits(size.total_bytes, device.type, options.memory):
+    if _fits(size.total_bytes, device, options.memory):
         model = load_model(spec)
     else:
         model, source = load_streamed(spec, device)
@@ -75,12 +76,10 @@ def build_evaluator(
     )
 
 
-def _fits(weights: int, device: str, memory: float | None) -> bool:
+def _fits(weights: int, device: torch.device, memory: float | None) -> bool:
     """Whether the whole model leaves room to measure it."""
-    if device == "cuda":
-        import torch
-
-        bound = torch.cuda.mem_get_info()[0] if memory is None else memory * GIB
+    if device.type == "cuda":
+        bound = torch.cuda.mem_get_info(device)[0] if memory is None else memory * GIB
         return weights <= (1 - _WORKING_SHARE) * bound
     if memory is None:
         return _LOADING * weights <= free_memory()
