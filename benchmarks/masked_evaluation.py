@@ -21,7 +21,6 @@ import argparse
 import statistics
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,6 +30,7 @@ from rich.progress import Progress
 from transformers import PreTrainedModel
 
 from benchmarks.counted_work import CountedWork
+from benchmarks.options import options_parser
 from benchmarks.plain_loops import deleting_nll, random_llama, zeroing_nll
 from benchmarks.report_bars import Bar, write
 from benchmarks.steady_memory import keep_freed_memory
@@ -188,12 +188,6 @@ def _measure(
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", type=Path, help="where to write the results")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda [cpu]")
-    parser.add_argument("--dtype", default="float32", choices=list(_DIFFERENCE), help="[float32]")
     sizes = {
         "width": (512, "of the hidden states"),
         "layers": (24, "players"),
@@ -204,8 +198,7 @@ def _options() -> argparse.Namespace:
         "subset": (24, "coalitions measured one by one"),
         "repeats": (1, "turns"),
     }
-    for name, (default, text) in sizes.items():
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"{text} [{default}]")
+    parser = options_parser(__doc__, sizes, device=True)
     return parser.parse_args()
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.options import options_parser
 from benchmarks.random_checkpoint import write_checkpoint
 from benchmarks.report_bars import Bar, write
 from benchmarks.steady_memory import keep_freed_memory
@@ -172,13 +173,6 @@ def _status(name: str) -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", type=Path, help="where to write the results")
-    parser.add_argument("--directory", type=Path, help="for the checkpoint [the system's]")
-    parser.add_argument("--memory", type=float, default=1.0, help="bound in GiB [1.0]")
-    parser.add_argument("--times", type=float, default=4.0, help="model size over bound [4]")
     sizes = {
         "width": (2048, "of the hidden states"),
         "mlp-width": (5632, "of the MLP"),
@@ -188,8 +182,10 @@ def _options() -> argparse.Namespace:
         "length": (128, "tokens a sequence"),
         "coalitions": (16, "coalitions measured"),
     }
-    for name, (default, text) in sizes.items():
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"{text} [{default}]")
+    parser = options_parser(__doc__, sizes)
+    parser.add_argument("--directory", type=Path, help="for the checkpoint [the system's]")
+    parser.add_argument("--memory", type=float, default=1.0, help="bound in GiB [1.0]")
+    parser.add_argument("--times", type=float, default=4.0, help="model size over bound [4]")
     return parser.parse_args()
 
 

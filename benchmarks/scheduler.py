@@ -12,11 +12,9 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,107 +24,15 @@ import psutil
 from jaxtyping import Bool
 
 import sampling
+from benchmarks.plain_loops import random_llama
 from benchmarks.report_bars import Bar, write
+from benchmarks.simulated_crew import TOKENS, Hall, SeatedCrew, Sleeper
 from benchmarks.steady_memory import keep_freed_memory
 from cluster import Campaign, Column, Crew, Evaluator, Ledger, Progress, connect, measure
-from cluster.actors import Hello, Reply, Worker
 
 __all__ = ["busy_workers", "main", "steady_driver", "two_for_one"]
 
 PLAYERS = tuple(f"L{layer}" for layer in range(32))
-TOKENS = (255, 255, 255, 255)
-
-
-@dataclass(frozen=True)
-class Sleeper:
-    """Takes a fixed time a coalition; the values are functions of the coalition.
-
-    Attributes:
-        seconds_each: time a coalition, spent asleep.
-    """
-
-    seconds_each: float
-
-    def __call__(self) -> Evaluator:
-        """Builds the evaluator: it needs nothing else."""
-        return self
-
-    def measure(self, coalitions: Bool[np.ndarray, "B n"]) -> dict[str, np.ndarray]:
-        """Returns three columns of four numbers a coalition."""
-        time.sleep(self.seconds_each * len(coalitions))
-        lost = (~coalitions).sum(axis=1, dtype=np.float32)
-        values = np.repeat(lost[:, None], len(TOKENS), axis=1) / 8
-        return {"nll": values, "kl": values / 2, "top1": 1 - values / 64}
-
-
-class Hall:
-    """One actor process that holds many seats, each a worker of its own.
-
-    Args:
-        packed: the factory, as the crew packs it.
-    """
-
-    def __init__(self, packed: bytes) -> None:
-        self._packed = packed
-        self._workers: dict[int, tuple[Worker, threading.Lock]] = {}
-
-    def hello(self, slot: int) -> Hello:
-        """Builds the worker of one seat."""
-        worker = Worker(self._packed)
-        self._workers[slot] = (worker, threading.Lock())
-        return worker.hello()
-
-    def measure(self, slot: int, rows: Bool[np.ndarray, "B n"]) -> Reply:
-        """Measures on one seat, one chunk after the other."""
-        worker, turn = self._workers[slot]
-        with turn:
-            return worker.measure(rows)
-
-
-@dataclass(frozen=True)
-class Call:
-    """A method of one seat, called as a method of an actor is."""
-
-    method: Any
-    slot: int
-
-    def remote(self, *arguments: Any) -> Any:
-        """Starts the call and returns its reference."""
-        return self.method.remote(self.slot, *arguments)
-
-
-class Seat:
-    """One seat in a hall, in the shape of an actor handle.
-
-    Args:
-        hall: handle of the actor.
-        slot: which seat.
-    """
-
-    def __init__(self, hall: Any, slot: int) -> None:
-        self.hello = Call(hall.hello, slot)
-        self.measure = Call(hall.measure, slot)
-
-
-class SeatedCrew(Crew):
-    """A crew whose members share a few processes.
-
-    Args:
-        halls: handles of the actors.
-        factory: builds the evaluator of each member.
-        workers: how many members.
-    """
-
-    def __init__(self, halls: list[Any], factory: Callable[[], Evaluator], workers: int) -> None:
-        self._halls = halls
-        super().__init__(factory, workers=workers)
-
-    def start_actor(self, slot: int) -> Any:
-        """Takes a seat."""
-        return Seat(self._halls[slot % len(self._halls)], slot)
-
-    def end_actor(self, handle: Any) -> None:
-        """Leaves it; the process ends with the benchmark."""
 
 
 def columns() -> tuple[Column, ...]:
@@ -264,25 +170,13 @@ def _real_job(
     folder: Path, layers: int
 ) -> tuple[Callable[[], Evaluator], tuple[str, ...], tuple[Column, ...]]:
     """Returns the factory of a random model's evaluator, its players and what it measures."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from llm import ModelSpec, TokenText, Workload, build_evaluator
 
-    from llm import ModelSpec, build_evaluator
-    from llm.text import TokenText
-    from llm.workload import Workload
-
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=4096,
-        hidden_size=256,
-        intermediate_size=704,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=512,
+    model = random_llama(
+        width=256, mlp_width=704, layers=layers, heads=4, vocabulary=4096, context=512
     )
-    LlamaForCausalLM(config).save_pretrained(folder / "model")
-    tokens = sampling.stream(0, "tokens").integers(0, config.vocab_size, (4, 256))
+    model.save_pretrained(folder / "model")
+    tokens = sampling.stream(0, "tokens").integers(0, 4096, (4, 256))
     workload = Workload(TokenText(tokens, "random"))
     factory = partial(build_evaluator, ModelSpec(str(folder / "model")), workload)
     found = tuple(Column(metric.name, metric.weights, metric.sign) for metric in workload.metrics)

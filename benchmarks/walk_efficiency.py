@@ -16,11 +16,11 @@ import argparse
 import statistics
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import nn
 
+from benchmarks.options import options_parser
 from benchmarks.plain_loops import random_llama
 from benchmarks.report_bars import Bar, write
 from benchmarks.steady_memory import keep_freed_memory
@@ -160,17 +160,6 @@ def _wait(device: torch.device) -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", type=Path, help="where to write the results")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda [cpu]")
-    parser.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16 [float32]")
-    parser.add_argument("--walk", default="auto", choices=["auto", "depth", "breadth"])
-    parser.add_argument("--micro-batch", type=int, help="tokens through a layer at once")
-    parser.add_argument("--mlp-width", type=int, help="of the MLP [8/3 of the width]")
-    parser.add_argument("--key-value-heads", type=int, help="[one a query head]")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of plain products a turn [1]")
     sizes = {
         "width": (768, "of the hidden states"),
         "head-width": (64, "of an attention head"),
@@ -181,8 +170,12 @@ def _options() -> argparse.Namespace:
         "coalitions": (32, "coalitions measured"),
         "repeats": (3, "turns"),
     }
-    for name, (default, text) in sizes.items():
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"{text} [{default}]")
+    parser = options_parser(__doc__, sizes, device=True)
+    parser.add_argument("--walk", default="auto", choices=["auto", "depth", "breadth"])
+    parser.add_argument("--micro-batch", type=int, help="tokens through a layer at once")
+    parser.add_argument("--mlp-width", type=int, help="of the MLP [8/3 of the width]")
+    parser.add_argument("--key-value-heads", type=int, help="[one a query head]")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of plain products a turn [1]")
     return parser.parse_args()
 
 

@@ -120,27 +120,29 @@ class MaskedModel:
             ValueError: the coalitions are not boolean rows of one column a player.
             ModelError: memory runs out however little is done at once.
         """
-        lists = kept_lists(self.roster.slots_kept(coalitions))
-        distinct = sorted(set(lists))
-        place = {kept: row for row, kept in enumerate(distinct)}
-        rows = np.array([place[kept] for kept in lists], dtype=np.int64)
-        with torch.inference_mode():
-            sums = self._survive(partial(self._run, distinct))
+        sums, rows = self._sums(coalitions)
         return {name: values[rows] for name, values in self._finish(sums).items()}
 
     def log_likelihoods(
         self, coalitions: Bool[np.ndarray, "B n"]
     ) -> dict[str, Float64[np.ndarray, "B R"]]:
         """Log-likelihood of every choice of every task, in nats, one row a coalition."""
-        lists = kept_lists(self.roster.slots_kept(coalitions))
-        distinct = sorted(set(lists))
-        rows = [distinct.index(kept) for kept in lists]
-        with torch.inference_mode():
-            sums = self._survive(partial(self._run, distinct))
+        sums, rows = self._sums(coalitions)
         return {
             task.name: -sums[section + 1][0][rows]
             for section, task in enumerate(self.workload.tasks)
         }
+
+    def _sums(
+        self, coalitions: Bool[np.ndarray, "B n"]
+    ) -> tuple[list[Float64[np.ndarray, "K C R"]], Int[np.ndarray, "B"]]:
+        """Sums over scored places of the distinct coalitions, and which of them each row is."""
+        lists = kept_lists(self.roster.slots_kept(coalitions))
+        distinct = sorted(set(lists))
+        place = {kept: row for row, kept in enumerate(distinct)}
+        with torch.inference_mode():
+            sums = self._survive(partial(self._run, distinct))
+        return sums, np.array([place[kept] for kept in lists], dtype=np.int64)
 
     def _run(self, lists: Sequence[Kept]) -> list[Float64[np.ndarray, "K C R"]]:
         """Sums over scored places, for the text and for each task, of sorted kept lists."""

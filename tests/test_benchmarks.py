@@ -59,7 +59,7 @@ def test_walk_efficiency(run):
 def test_memory_bound(run, tmp_path):
     found, bars = run(
         memory_bound,
-        f"--directory {tmp_path} --memory 0.5 --times 1 --width 512 --mlp-width 1024"
+        f"--directory {tmp_path} --memory 0.8 --times 0.4 --width 512 --mlp-width 1024"
         " --vocabulary 500 --coalitions 3 --length 32 --more-text 2",
     )
     assert bars["largest NLL difference from no bound"]

@@ -78,19 +78,21 @@ def python(code, *arguments):
 RECORDERS = """
 import os, sys
 import test_cluster_disk as disk
+def say(line):  # in one write: a kill must not leave half a line
+    os.write(1, f"{line}\\n".encode())
 for path in sys.stdin:
     child = os.fork()
     if not child:
-        print("pid", os.getpid(), flush=True)
+        say(f"pid {os.getpid()}")
         with disk.Ledger(path.strip()) as ledger:
             campaign = disk.open_campaign(ledger)
             for number in range(disk.BATCHES):
                 disk.record(campaign, number)
-                print(number, flush=True)
+                say(number)
         os._exit(0)
     next(sys.stdin)
     os.waitpid(child, 0)
-    print("ended", flush=True)
+    say("ended")
 """
 
 
@@ -104,7 +106,8 @@ def start(recorders, path):
 def said_until_it_ended(recorders):
     print(file=recorders.stdin, flush=True)
     said = 0
-    while recorders.stdout.readline() != "ended\n":
+    while (line := recorders.stdout.readline()) != "ended\n":
+        assert line, "the recorders ended"
         said += 1
     return said
 
