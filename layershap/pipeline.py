@@ -72,7 +72,7 @@ def recommendation_table(console: Console, content: dict[str, Any]) -> None:
             ]
         )
     console.table(
-        f"What to remove (held-out NLL of the whole model {dense['nll']:.4f} nats per token, "
+        f"{content['noun'].capitalize()}s to remove (held-out NLL of the whole model {dense['nll']:.4f} nats per token, "
         f"perplexity {dense['perplexity']:.2f})",
         [
             "remove", "cost, nats/token (95 %)", "perplexity", "prefill", "decoding",

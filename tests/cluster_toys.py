@@ -43,10 +43,12 @@ def campaign(ledger: Ledger, **details) -> Campaign:
 class Toy:
     """A factory of toy evaluators.
 
+    hurry: a file that ends all sleeping once it is there.
     deadly: a key that kills the process, as often as there is room in the file ``deaths``.
     """
 
     seconds_each: float = 0.0
+    hurry: Path = Path()
     nan: bytes = b""
     deadly: tuple[tuple[bytes, int], ...] = ()
     deaths: Path = Path()
@@ -78,7 +80,9 @@ class ToyEvaluator:
                     os._exit(1)
         if self.toy.broken_measure:
             raise IndexError("layer 99 does not exist")
-        time.sleep(self.toy.seconds_each * len(coalitions))
+        for _ in coalitions:
+            if not self.toy.hurry.is_file():
+                time.sleep(self.toy.seconds_each)
         found = metrics(coalitions)
         for name in ("nll", "kl"):
             found[name][[key == self.toy.nan for key in keys]] = np.nan

@@ -76,6 +76,7 @@ def verify(work: Workspace) -> dict[str, Any]:
         "fingerprint": work.campaign(HELDOUT).fingerprint,
         "text": work.texts.heldout.source,
         "tokens": int(work.texts.heldout.predicted.sum()),
+        "noun": work.config.noun,
         "players": list(work.players),
         "dense": {**dense, "parameters": work.model.num_parameters()},
         "recommendations": recommendations,
