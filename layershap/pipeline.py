@@ -72,8 +72,8 @@ def recommendation_table(console: Console, content: dict[str, Any]) -> None:
             ]
         )
     console.table(
-        f"{content['noun'].capitalize()}s to remove (held-out NLL of the whole model {dense['nll']:.4f} nats per token, "
-        f"perplexity {dense['perplexity']:.2f})",
+        f"{content['noun'].capitalize()}s to remove (held-out NLL of the whole model "
+        f"{dense['nll']:.4f} nats per token, perplexity {dense['perplexity']:.2f})",
         [
             "remove", "cost, nats/token (95 %)", "perplexity", "prefill", "decoding",
             "params saved", "best baseline",
