@@ -88,7 +88,7 @@ def _tasks(
     config: RunConfig, tokenizer: PreTrainedTokenizerBase, model_config: Any
 ) -> tuple[tuple[ChoiceTask, ...], tuple[ChoiceTask, ...], tuple[str, ...]]:
     """The tasks to search on, other items of them to verify on, and warnings."""
-    context = getattr(model_config, "max_position_embeddings", None) or _NO_LIMIT
+    context = _context(model_config)
     found: tuple[list[ChoiceTask], list[ChoiceTask]] = ([], [])
     dropped = []
     for utility in parse_utilities(config.utilities):
@@ -133,7 +133,7 @@ def _split(stream: np.ndarray, config: RunConfig, body: int, source: str) -> int
 
 
 def _length(config: RunConfig, model_config: Any) -> int:
-    context = getattr(model_config, "max_position_embeddings", None) or _NO_LIMIT
+    context = _context(model_config)
     length = config.sequence_length or min(_USUAL_LENGTH, context)
     if length > context:
         raise UserError(
@@ -141,6 +141,10 @@ def _length(config: RunConfig, model_config: Any) -> int:
             "choose a shorter one"
         )
     return length
+
+
+def _context(model_config: Any) -> int:
+    return getattr(model_config, "max_position_embeddings", None) or _NO_LIMIT
 
 
 def _bos(tokenizer: PreTrainedTokenizerBase) -> int | None:

@@ -111,9 +111,8 @@ class Preparation:
         layer_bytes = self._layer_peak(calls, hidden_1TD)
         few_1TD = self._through(tokens_1T[:, :_PROBE_TOKENS])
         self._tail = linear_tail(model, stack, self._returns, tokens_1T[:, :_PROBE_TOKENS], few_1TD)
-        self._vocabulary = model.config.get_text_config(decoder=True).vocab_size
-        share = min(1.0, bound * _SMALL_BUFFER / (4 * self._vocabulary * 256))
-        self._rows = buffer_rows(self._vocabulary, model.device, share)
+        self._vocabulary = self._text_config.vocab_size
+        self._rows = buffer_rows(self._vocabulary, model.device, bound * _SMALL_BUFFER)
         if self._tail is None:
             self._check_own_head(few_1TD)
         else:

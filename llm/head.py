@@ -73,8 +73,9 @@ class Head(Protocol):
         ...
 
 
-def buffer_rows(vocabulary: int, device: torch.device, share: float = 1.0) -> int:
-    """Rows of logits made at once; fewer where memory is short (`share` below 1)."""
+def buffer_rows(vocabulary: int, device: torch.device, most_bytes: float) -> int:
+    """Rows of float32 logits made at once; fewer where the fewest wanted take more memory."""
+    share = min(1.0, most_bytes / (4 * vocabulary * _FEWEST_ROWS))
     entries = int(_BUFFER.get(device.type, _BUFFER["cpu"]) * share)
     return max(max(1, int(_FEWEST_ROWS * share)), entries // vocabulary)
 

@@ -96,10 +96,12 @@ def make_plan(
     few = _STACK_FROM.get(device, 32) <= needs.tokens < _STACK_BELOW.get(device, 256)
     deep = _depth_plan(needs, room, most)
     wide = _breadth_plan(needs, room, most)
-    if needs.streamed or walk == "breadth" or (walk == "auto" and few):
-        chosen = wide if needs.streamed or walk == "breadth" else wide or deep
+    if needs.streamed or walk == "breadth":
+        chosen = wide
+    elif walk == "depth":
+        chosen = deep
     else:
-        chosen = deep or (wide if walk == "auto" else None)
+        chosen = wide or deep if few else deep or wide
     if chosen is None:
         least = needs.fixed + needs.held * needs.tokens + _least(needs)
         raise ModelError(
@@ -128,7 +130,7 @@ def _depth_plan(needs: Needs, room: int, most: int) -> WalkPlan | None:
 
 
 def _breadth_plan(needs: Needs, room: int, most: int) -> WalkPlan | None:
-    """Chunks over all rows at once if some coalitions fit, over smaller groups of rows if not."""
+    """Chunks of as many coalitions as fit, over all rows at once; None where not one does."""
     busy = max(needs.layer, needs.head)
     batch = max(needs.row, min(most, (room // 2) // max(busy, 1)))
     free = room - batch * busy

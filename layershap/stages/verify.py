@@ -48,7 +48,8 @@ def verify(work: Workspace) -> dict[str, Any]:
             f"model {work.config.title}: the loss of the whole model is not finite on the held-out "
             "text; try --dtype float32"
         )
-    facts = {s: _quality(records, row) for row, s in enumerate(wanted)}
+    tokens = np.array(work.campaign(HELDOUT).column("nll").weights, dtype=np.float64)
+    facts = {s: _quality(records, row, tokens) for row, s in enumerate(wanted)}
     for removed, speed in _speeds(work, wanted[1:]).items():
         facts[removed] |= speed
     dense = facts[()]
@@ -109,9 +110,7 @@ def export_command(work: Workspace, removed: Set) -> str:
     return f"layershap export {run} --remove {names} --to {run}-without-{names.replace(',', '-')}"
 
 
-def _quality(records: Records, row: int) -> dict[str, Any]:
-    column = next(column for column in records.columns if column.name == "nll")
-    weights = np.array(column.weights, dtype=np.float64)
+def _quality(records: Records, row: int, weights: Float[np.ndarray, "S"]) -> dict[str, Any]:
     nll_S = records.metrics["nll"].astype(np.float64)
     mean, lower, upper = paired_interval(nll_S[row] - nll_S[0], weights)
     means = {name: float(records.mean(name)[row]) for name in records.metrics}
