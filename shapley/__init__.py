@@ -1,8 +1,23 @@
 """Shapley values, interactions, their uncertainty, and set search over any cooperative game."""
 
+from shapley.banzhaf import banzhaf_values
+from shapley.budget import advise
 from shapley.calibration import TextUncertainty, bootstrap_values, regression_operator
 from shapley.cheap import surrogate_values
 from shapley.corrected import corrected_values
+from shapley.estimator import Estimator, State, advance, estimate, start
+from shapley.estimators import (
+    CrossFitted,
+    Exact,
+    Learner,
+    LeverageRegression,
+    Permutation,
+    Predict,
+    Stratified,
+    permutation_values,
+    regression_values,
+    stratified_values,
+)
 from shapley.exact import exact_banzhaf, exact_restricted, exact_values
 from shapley.game import (
     BudgetedGame,
@@ -16,14 +31,21 @@ from shapley.game import (
     evaluate,
     tabulate,
 )
+from shapley.groups import group_sums, grouped
 from shapley.interactions import (
     Interactions,
     estimate_interactions,
     exact_interactions,
     sampled_interactions,
 )
-from shapley.permutation import permutation_values
-from shapley.regression import fit_regression, regression_values
+from shapley.ranking import (
+    RankingStatement,
+    least_valuable_probabilities,
+    order_probabilities,
+    ranking_sentences,
+    ranking_statements,
+)
+from shapley.regression import fit_regression
 from shapley.restricted import restricted_values
 from shapley.search import (
     Candidate,
@@ -33,26 +55,39 @@ from shapley.search import (
     propose,
     swap_search,
 )
-from shapley.stratified import stratified_values
 from shapley.values import Status, Values
 
 __all__ = [
     "BudgetExceeded",
     "BudgetedGame",
     "Candidate",
+    "CrossFitted",
+    "Estimator",
+    "Exact",
     "FunctionGame",
     "Game",
     "Interactions",
+    "Learner",
+    "LeverageRegression",
     "ObservedGame",
+    "Permutation",
+    "Predict",
+    "RankingStatement",
+    "State",
     "Status",
+    "Stratified",
     "TableGame",
     "TextUncertainty",
     "UnknownCoalition",
     "Values",
+    "advance",
+    "advise",
+    "banzhaf_values",
     "beam_search",
     "bootstrap_values",
     "corrected_values",
     "default_players",
+    "estimate",
     "estimate_interactions",
     "evaluate",
     "exact_banzhaf",
@@ -62,12 +97,19 @@ __all__ = [
     "exhaustive_search",
     "fit_regression",
     "greedy_removal",
+    "group_sums",
+    "grouped",
+    "least_valuable_probabilities",
+    "order_probabilities",
     "permutation_values",
     "propose",
+    "ranking_sentences",
+    "ranking_statements",
     "regression_operator",
     "regression_values",
     "restricted_values",
     "sampled_interactions",
+    "start",
     "stratified_values",
     "surrogate_values",
     "swap_search",

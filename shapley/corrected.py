@@ -9,23 +9,15 @@ from jaxtyping import Bool, Float
 from scipy import stats
 
 from shapley.cheap import surrogate_values
+from shapley.jackknife import pair_jackknife
 from shapley.regression import fit_regression
 from shapley.values import Status, Values
-from shapley.weighting import (
-    GROUPS,
-    Rows,
-    complement_groups,
-    gram,
-    identified,
-    jackknife_variance,
-    solve,
-    split_rows,
-)
+from shapley.weighting import GROUPS, Rows, gram, solve, split_rows
 
 __all__ = ["LEAST_R2", "corrected_values", "surrogate_values"]
 
 LEAST_R2 = 0.5
-MOST_APART = 2.0
+MOST_APART = 4.0
 
 
 def corrected_values(
@@ -51,9 +43,10 @@ def corrected_values(
     [0, 1]), the right to use the surrogate at all (out-of-fold R² of at least 0.5), and the
     standard errors: a jackknife over 20 groups of complement pairs of the same estimate with
     out-of-fold residuals, since in-sample residuals are too small. If the estimate with in-sample
-    residuals lies further from that one than its errors allow (mean square above twice the mean
-    variance), the surrogate remembers rather than predicts its training set, and the estimate
-    with out-of-fold residuals is returned instead.
+    residuals lies further from that one than its errors allow (mean square above four times the
+    mean variance), the surrogate remembers rather than predicts its training set: the estimate
+    with out-of-fold residuals is returned instead, and the mean square of the distance adds to the
+    variances, since the surrogate's own values remember as well.
 
     Args:
         coalitions: distinct measured rows, uniform inside each size, with the empty and full one.
@@ -102,23 +95,29 @@ def corrected_values(
             diagnostics={**plain.diagnostics, **diagnostics, "surrogate_weight": 0.0},
         )
 
-    everything = np.ones(len(rows.inner), dtype=bool)
     residual = measured - (predicted if held_out is None else held_out)
     unpaired = rows.unpaired_weight(rows.targets(residual))
-    arm = _Arm(rows, measured, surrogate.values, unpaired)
+    arm = _Arm(rows, measured, surrogate.values)
+    everything = rows.weights(unpaired=unpaired)
     weight, cross_fitted = 1.0, None
     if held_out is not None:
         weight, cross_fitted = arm.fit(held_out, everything)
     values = arm.fit(predicted, everything, weight)[1]
     errors, quantile, status = None, 1.96, Status.CORRECTED_WITHOUT_ERRORS
     if held_out is not None and cross_fitted is not None:
-        found = _errors(arm, np.asarray(coalitions), held_out, cross_fitted, seed)
+
+        def fit(weights: Float[np.ndarray, "k"]) -> Float[np.ndarray, "n"]:
+            return arm.fit(held_out, weights)[1]
+
+        found = pair_jackknife(rows, coalitions, fit, cross_fitted, unpaired, seed)
         if found is not None:
             own = np.nan_to_num(surrogate.standard_errors) * weight
-            apart = ((values - cross_fitted) ** 2).mean() > MOST_APART * (found + own**2).mean()
-            values = cross_fitted if apart else values
+            variance, distance = found + own**2, ((values - cross_fitted) ** 2).mean()
+            apart = distance > MOST_APART * variance.mean()
+            if apart:
+                values, variance = cross_fitted, variance + distance
             diagnostics["cross_fitted_centre"] = float(apart)
-            errors, status = np.sqrt(found + own**2), Status.CORRECTED
+            errors, status = np.sqrt(variance), Status.CORRECTED
             quantile = float(stats.t.ppf(0.975, GROUPS - 1))
         else:
             status = Status.WITHOUT_ERRORS
@@ -137,24 +136,22 @@ def corrected_values(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Arm:
-    """The corrected estimate as a function of the predictions and of the rows that count."""
+    """The corrected estimate as a function of the predictions and of the rows' weights."""
 
     rows: Rows
     measured: Float[np.ndarray, "m"]
     surrogate: Float[np.ndarray, "n"]
-    unpaired: float
 
     def fit(
         self,
         predicted: Float[np.ndarray, "m"],
-        kept: Bool[np.ndarray, "k"],
+        weights: Float[np.ndarray, "k"],
         weight: float | None = None,
     ) -> tuple[float, Float[np.ndarray, "n"]]:
         """Returns lambda (found unless given) and the values."""
         n = len(self.surrogate)
-        columns, weights = self.rows.columns[kept], self.rows.weights(kept, self.unpaired)[kept]
-        game = self.rows.targets(self.measured)[kept]
-        model = self.rows.targets(predicted)[kept]
+        columns = self.rows.columns
+        game, model = self.rows.targets(self.measured), self.rows.targets(predicted)
         both = np.stack([game, model], axis=1)
         left, right = gram(columns, both, weights)
         psi = solve(left, right)
@@ -167,27 +164,6 @@ class _Arm:
         span = self.measured[self.rows.full] - self.measured[self.rows.empty]
         share = (span - weight * self.surrogate.sum()) / n
         return weight, weight * self.surrogate + psi[:n, 0] - weight * psi[:n, 1] + share
-
-
-def _errors(
-    arm: _Arm,
-    coalitions: Bool[np.ndarray, "m n"],
-    held_out: Float[np.ndarray, "m"],
-    centre: Float[np.ndarray, "n"],
-    seed: int,
-) -> Float[np.ndarray, "n"] | None:
-    """Returns jackknife variances of the cross-fitted arm, or None if groups are too few."""
-    n = arm.rows.n
-    groups = complement_groups(coalitions[arm.rows.inner], GROUPS, seed)
-    if groups.max(initial=-1) < GROUPS - 1:
-        return None
-    for group in range(GROUPS):
-        kept = groups != group
-        columns, weights = arm.rows.columns[kept], arm.rows.weights(kept)[kept]
-        if not identified(gram(columns, weights, weights)[0]):
-            return None
-    leave_out = np.stack([arm.fit(held_out, groups != group)[1] for group in range(GROUPS)])
-    return jackknife_variance(leave_out, centre, min(1.0, len(coalitions) / 2.0**n))
 
 
 def _numbers(values: Float[np.ndarray, "m"], name: str, count: int) -> Float[np.ndarray, "m"]:

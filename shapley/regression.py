@@ -1,4 +1,4 @@
-"""Shapley values by weighted regression on complement pairs (leverage design)."""
+"""Shapley values by weighted regression on coalitions that were measured before."""
 
 from __future__ import annotations
 
@@ -8,50 +8,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import stats
 
-from sampling.coalitions import empty, full
-from sampling.pairs import paired
-from shapley.exact import exact_values, relabelled
-from shapley.game import BudgetedGame, Game, default_players
+from shapley.game import default_players
+from shapley.jackknife import pair_jackknife
 from shapley.values import Status, Values
-from shapley.weighting import (
-    GROUPS,
-    Rows,
-    complement_groups,
-    gram,
-    identified,
-    jackknife_variance,
-    solve,
-    split_rows,
-)
+from shapley.weighting import GROUPS, gram, identified, solve, split_rows
 
-__all__ = ["fit_regression", "regression_values"]
-
-
-def regression_values(game: Game, budget: int, seed: int = 0) -> Values:
-    """Estimates Shapley values from ``budget`` coalitions of a game.
-
-    Measures the empty and the full coalition and complement pairs without replacement with equal
-    counts per size, then solves the weighted regression of :mod:`shapley.weighting` (Musco &
-    Witter, ICLR 2025, with fixed counts per size). Exact when the budget reaches ``2^n``.
-
-    Args:
-        game: any game.
-        budget: distinct coalitions to evaluate, at least 2. All of it is used.
-        seed: of the design.
-
-    Raises:
-        ValueError: if the budget is below 2.
-    """
-    n = len(game.players)
-    if budget < 2:
-        raise ValueError(f"budget must be at least 2 coalitions (all and none), got {budget}")
-    if budget >= 1 << n:
-        return relabelled(exact_values(game), "regression", budget)
-    inner = paired(n, budget - 1, seed)[: budget - 2]  # an odd budget ends in half a pair
-    counted = BudgetedGame(game, budget)
-    coalitions = np.concatenate([full(n)[None], empty(n)[None], inner])
-    utilities = counted(coalitions)
-    return fit_regression(coalitions, utilities, n, players=game.players, budget=budget, seed=seed)
+__all__ = ["fit_regression"]
 
 
 def fit_regression(
@@ -102,10 +64,14 @@ def fit_regression(
     if complete:
         errors, status = np.zeros(n), Status.EXACT
     elif determined:
-        found = _jackknife(rows, np.asarray(coalitions), targets, unpaired, values - span / n, seed)
-        if found is not None:
-            errors, quantile = found
-            status = Status.ESTIMATED
+
+        def fit(weights: Float[np.ndarray, "k"]) -> Float[np.ndarray, "n"]:
+            return solve(*gram(rows.columns, targets, weights))[:n]
+
+        variance = pair_jackknife(rows, coalitions, fit, values - span / n, unpaired, seed)
+        if variance is not None:
+            errors, status = np.sqrt(variance), Status.ESTIMATED
+            quantile = float(stats.t.ppf(0.975, GROUPS - 1))
     return Values.build(
         names,
         values,
@@ -117,29 +83,3 @@ def fit_regression(
         quantile=quantile,
         diagnostics={"unpaired_weight": unpaired},
     )
-
-
-def _jackknife(
-    rows: Rows,
-    coalitions: Bool[np.ndarray, "m n"],
-    targets: Float[np.ndarray, "k"],
-    unpaired: float,
-    centre: Float[np.ndarray, "n"],
-    seed: int,
-) -> tuple[Float[np.ndarray, "n"], float] | None:
-    """Returns standard errors and their t quantile, or None if groups cannot be left out."""
-    n = len(centre)
-    groups = complement_groups(coalitions[rows.inner], GROUPS, seed)
-    if groups.max(initial=-1) < GROUPS - 1:
-        return None
-    leave_out = np.empty((GROUPS, n))
-    for group in range(GROUPS):
-        kept = groups != group
-        weights = rows.weights(kept, unpaired)[kept]
-        left, right = gram(rows.columns[kept], targets[kept], weights)
-        if not identified(left):
-            return None
-        leave_out[group] = solve(left, right)[:n]
-    share = min(1.0, len(coalitions) / 2.0**n)
-    variance = jackknife_variance(leave_out, centre, share)
-    return np.sqrt(variance), float(stats.t.ppf(0.975, GROUPS - 1))

@@ -43,6 +43,14 @@ class Status(enum.Enum):
         "The surrogate explains less than half of the held-out variance, so it was not used: the"
         " values come from the regression on the measured coalitions alone."
     )
+    QUADRATURE = (
+        "The values of a Gaussian process on coalitions chosen for them, in closed form; the"
+        " intervals are widened by how far earlier estimates really moved."
+    )
+    ROUGH = (
+        "The game is rough: a smooth function explains less than half of its held-out variance, so"
+        " the values rest on the linear part and on the measured coalitions; raise the budget."
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +69,8 @@ class Values:
         budget: how many were allowed; None for no limit.
         status: what stands behind the values.
         diagnostics: further figures of the method, such as ``out_of_fold_r2``.
+        covariance: of the values' errors, where the estimator has one; its diagonal holds the
+            squares of the standard errors.
     """
 
     players: tuple[str, ...]
@@ -74,6 +84,7 @@ class Values:
     budget: int | None
     status: Status
     diagnostics: Mapping[str, float] = field(default_factory=dict)
+    covariance: Float[np.ndarray, "n n"] | None = None
 
     @classmethod
     def build(
@@ -89,6 +100,7 @@ class Values:
         kind: str = "shapley",
         quantile: float = NORMAL_975,
         diagnostics: Mapping[str, float] | None = None,
+        covariance: Float[np.ndarray, "n n"] | None = None,
     ) -> Values:
         """Builds a result with symmetric 95 % intervals from standard errors.
 
@@ -103,6 +115,7 @@ class Values:
             kind: which value it is.
             quantile: half width of the interval in standard errors.
             diagnostics: further figures.
+            covariance: of the values' errors; None for none.
 
         Raises:
             ValueError: if a length does not fit the players.
@@ -127,6 +140,16 @@ class Values:
             budget=budget,
             status=status,
             diagnostics=dict(diagnostics or {}),
+            covariance=None if covariance is None else np.array(covariance, dtype=np.float64),
+        )
+
+    @property
+    def quantile(self) -> float:
+        """Half width of the 95 % intervals in standard errors; 1.96 where none has a width."""
+        half = (self.upper - self.lower) / 2
+        wide = half > 0  # NaN is not
+        return (
+            float(np.median(half[wide] / self.standard_errors[wide])) if wide.any() else NORMAL_975
         )
 
     def ranking(self) -> Int[np.ndarray, "n"]:
@@ -151,6 +174,7 @@ class Values:
                 name: number if np.isfinite(number) else None
                 for name, number in self.diagnostics.items()
             },
+            "covariance": None if self.covariance is None else self.covariance.tolist(),
         }
 
     @classmethod
@@ -176,6 +200,7 @@ class Values:
                     name: float("nan") if number is None else float(number)
                     for name, number in data.get("diagnostics", {}).items()
                 },
+                covariance=None if (found := data.get("covariance")) is None else np.array(found),
             )
         except KeyError as error:
             raise ValueError(
