@@ -38,6 +38,12 @@ from shapley.interactions import (
     exact_interactions,
     sampled_interactions,
 )
+from shapley.peers import (
+    from_interaction_values,
+    from_shapiq,
+    to_interaction_values,
+    to_shapiq,
+)
 from shapley.ranking import (
     RankingStatement,
     least_valuable_probabilities,
@@ -96,6 +102,8 @@ __all__ = [
     "exact_values",
     "exhaustive_search",
     "fit_regression",
+    "from_interaction_values",
+    "from_shapiq",
     "greedy_removal",
     "group_sums",
     "grouped",
@@ -114,4 +122,6 @@ __all__ = [
     "surrogate_values",
     "swap_search",
     "tabulate",
+    "to_interaction_values",
+    "to_shapiq",
 ]

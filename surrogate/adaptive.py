@@ -125,11 +125,19 @@ class AdaptiveValues:
             table = np.empty(1 << n)
             table[state.coalitions @ (1 << np.arange(n, dtype=np.int64))] = state.utilities
             return relabelled(exact_values(TableGame(table, state.players)), self.name, spent)
-        final = fit_values(
-            state,
-            rows=min(MOST_ROWS, max(QUICK_ROWS, MOST_ROWS // 64 * n)),
-            iterations=FINAL_ITERATIONS,
-        )
+        return self.report(state, self.learn(state))
+
+    def learn(self, state: State) -> LearnedValues:
+        """Fits the process to everything that is measured.
+
+        Raises:
+            ValueError: as :meth:`result`.
+        """
+        rows = min(MOST_ROWS, max(QUICK_ROWS, MOST_ROWS // 64 * state.n))
+        return fit_values(state, rows=rows, iterations=FINAL_ITERATIONS)
+
+    def report(self, state: State, final: LearnedValues) -> Values:
+        """Returns the values of :meth:`learn` with intervals that the game itself widens."""
         stretch = _stretch(state, final)
         covariance = stretch**2 * final.covariance
         return Values.build(
@@ -138,8 +146,8 @@ class AdaptiveValues:
             np.sqrt(np.diag(covariance)),
             method=self.name,
             status=Status.QUADRATURE if final.r2 >= LEAST_R2 else Status.ROUGH,
-            spent=spent,
-            budget=spent,
+            spent=state.spent,
+            budget=state.spent,
             quantile=float(stats.t.ppf(0.975, PRIOR_FREEDOM)),
             covariance=covariance,
             diagnostics={

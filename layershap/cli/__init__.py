@@ -13,7 +13,7 @@ COMMANDS = {
     "run": "Measure, learn, explain, search, verify, report: the whole job.",
     "measure": "Stage 1: measure a design of coalitions on Ray.",
     "fit": "Stage 2: fit the surrogate to what was measured.",
-    "values": "Stage 3: Shapley values with intervals.",
+    "values": "Stage 3: Shapley values with intervals; also of a game of your own.",
     "search": "Stage 4: search for sets to remove.",
     "verify": "Stage 5: measure the sets on held-out text, with speed.",
     "report": "Stage 6: write report.html.",
@@ -33,7 +33,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        home = "stages" if cmd_name in {"fit", "values", "search", "verify", "report"} else cmd_name
+        home = "stages" if cmd_name in {"fit", "search", "verify", "report"} else cmd_name
         return getattr(import_module(f"layershap.cli.{home}"), cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -1,4 +1,4 @@
-"""`layershap fit|values|search|verify|report RUN`: one stage on the directory of a run."""
+"""`layershap fit|search|verify|report RUN`: one stage on the directory of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from layershap.cli.options import read_run, run_argument
 from layershap.console import Console
 
-__all__ = ["fit", "report", "search", "values", "verify"]
+__all__ = ["fit", "report", "search", "verify"]
 
 
 @click.command()
@@ -23,25 +23,6 @@ def fit(run: Path) -> None:
     with open_workspace(*read_run(run), Console()) as work:
         stage(work)
     click.echo(f"Next: layershap values {run}")
-
-
-@click.command()
-@run_argument
-def values(run: Path) -> None:
-    """Compute Shapley values, size-restricted values and interactions of RUN."""
-    from layershap.stages.values import values as stage
-    from layershap.workspace import open_workspace
-
-    console = Console()
-    with open_workspace(*read_run(run), console) as work:
-        content = stage(work)
-    shapley = content["shapley"]
-    rows = [
-        [name, *(f"{shapley[c][i]:+.4f}" if shapley[c][i] is not None else "–" for c in _COLUMNS)]
-        for i, name in enumerate(shapley["players"])
-    ]
-    console.table("Shapley values, nats per token", ["layer", "value", "from", "to (95 %)"], rows)
-    click.echo(f"Next: layershap search {run}")
 
 
 @click.command()
@@ -82,6 +63,3 @@ def report(run: Path) -> None:
     with open_workspace(*read_run(run), Console()) as work:
         path = stage(work, command=f"layershap report {run}", seconds=time.monotonic() - started)
     click.echo(f"Report: {path}")
-
-
-_COLUMNS = ("values", "lower", "upper")

@@ -1,0 +1,204 @@
+"""`layershap values`: what the layers of a run are worth, or the players of any game."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+from layershap.console import Console
+from layershap.errors import UserError
+
+__all__ = ["values"]
+
+A_PLAYER = 25
+MOST_FOR_A_TARGET = 20_000
+MOST_SEED = 2**63 - 1
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.argument(
+    "run", required=False, type=click.Path(path_type=Path, file_okay=False), metavar="[RUN]"
+)
+@click.option(
+    "--table",
+    metavar="FILE.npy",
+    type=click.Path(path_type=Path),
+    help="A game given by 2^n utilities; bit i of a position tells whether player i is kept.",
+)
+@click.option(
+    "--game",
+    metavar="MODULE:NAME",
+    help="A game in a module of this directory or the path: an object with players that is called"
+    " with boolean coalitions [B, n] (True = kept) and returns B utilities, a function that makes"
+    " one, or a plain function of coalitions.",
+)
+@click.option(
+    "--budget",
+    type=int,
+    metavar="COALITIONS",
+    help="Distinct coalitions to evaluate, at least n + 2; all 2^n give exact values. [default:"
+    f" {A_PLAYER} a player, all of a table; with --target-se at most {MOST_FOR_A_TARGET:,}]",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of every random choice.")
+@click.option(
+    "--method",
+    default="default",
+    show_default=True,
+    metavar="NAME",
+    help="Estimator: default, corrected, surrogate, unbiased, regression, permutation,"
+    " stratified, neyman or exact.",
+)
+@click.option(
+    "--target-se",
+    type=float,
+    metavar="SE",
+    help="Go on until no value's standard error is larger, in units of the utility.",
+)
+@click.option(
+    "--players", metavar="NAMES", help="Names as a,b,c, a file of them, or how many there are."
+)
+@click.option(
+    "--state",
+    metavar="FILE.npz",
+    type=FILE,
+    help="Keep everything measured in this file, and go on from what it holds.",
+)
+@click.option("--json", "json_wanted", is_flag=True, help="Print one JSON object.")
+def values(
+    run: Path | None, table: Path | None, game: str | None, json_wanted: bool, **given: Any
+) -> None:
+    """Compute Shapley values, of RUN or of a game of your own.
+
+    Of RUN: Shapley values, size-restricted values and interactions of its layers. Of --table or
+    --game: Shapley values with standard errors from a budget of evaluations. The full coalition
+    is evaluated once more at the end, which is not counted, and a game that answers differently
+    is refused.
+    """
+    if sum(source is not None for source in (run, table, game)) != 1:
+        raise UserError("values: name exactly one of RUN, --table FILE.npy and --game MODULE:NAME")
+    if run is None:
+        _values_of_game(table, game, json_wanted, **given)
+        return
+    for name, value in (*given.items(), ("json", json_wanted or None)):
+        if value not in (None, 0, "default"):
+            raise UserError(
+                f"--{name.replace('_', '-')}: goes with --table or --game, not with RUN"
+            )
+    _values_of_run(run)
+
+
+def _values_of_run(run: Path) -> None:
+    from layershap.cli.options import read_run
+    from layershap.stages.values import values as stage
+    from layershap.workspace import open_workspace
+
+    console = Console()
+    with open_workspace(*read_run(run), console) as work:
+        content = stage(work)
+    shapley = content["shapley"]
+    rows = [
+        [name, *(f"{shapley[c][i]:+.4f}" if shapley[c][i] is not None else "–" for c in _COLUMNS)]
+        for i, name in enumerate(shapley["players"])
+    ]
+    console.table("Shapley values, nats per token", ["layer", "value", "from", "to (95 %)"], rows)
+    click.echo(f"Next: layershap search {run}")
+
+
+def _values_of_game(
+    path: Path | None,
+    spec: str | None,
+    json_wanted: bool,
+    *,
+    budget: int | None,
+    seed: int,
+    method: str,
+    target_se: float | None,
+    players: str | None,
+    state: Path | None,
+) -> None:
+    from layershap.cli.outcomes import advice, as_json, show
+    from layershap.estimating import Request, estimate_values
+    from layershap.estimators import make_estimator
+    from layershap.games import load_game
+    from layershap.measured_file import MeasuredFile, identity
+    from layershap.names import parse_names
+    from layershap.tables import MappedTable
+
+    if not 0 <= seed <= MOST_SEED:
+        raise UserError(f"--seed {seed}: must be from 0 to 2^63 - 1")
+    if target_se is not None and not (math.isfinite(target_se) and target_se > 0):
+        raise UserError(f"--target-se {target_se:g}: must be a positive number of utility units")
+    if target_se is not None and method == "exact":
+        raise UserError("--target-se: exact values have no errors; leave it or --method exact out")
+    estimator = make_estimator(method)
+    names = parse_names(players)
+    game = MappedTable(path, names) if path is not None else load_game(spec or "", names)
+    where = f"--table {path}" if path is not None else f"--game {spec}"
+    allowed = _budget(budget, len(game.players), method, path is not None, target_se)
+    file = None
+    if state is not None:
+        name = identity(game, spec or "")
+        file = MeasuredFile(state, name, tuple(game.players), method, seed)
+    console = Console()
+    try:
+        with console.progress("measuring") as update:
+            outcome = estimate_values(
+                game,
+                estimator,
+                Request(allowed, seed, target_se),
+                where=where,
+                file=file,
+                update=update,
+            )
+    except KeyboardInterrupt:
+        kept = f"{state} keeps what was measured" if state else "nothing is kept without --state"
+        click.echo(f"layershap: interrupted; {kept}", err=True)
+        raise click.exceptions.Exit(130) from None
+    if json_wanted:
+        click.echo(json.dumps(as_json(outcome)))
+    else:
+        show(console, outcome)
+    if outcome.reached is False:
+        console.warn(advice(outcome))
+
+
+def _budget(given: int | None, n: int, method: str, of_table: bool, target: float | None) -> int:
+    """The number of evaluations: as given, or a sensible one."""
+    from shapley.exact import MOST_PLAYERS
+
+    everything = 1 << n
+    least = min(n + 2, everything)
+    if method == "exact" and given is not None and given < everything:
+        raise UserError(
+            f"--budget {given}: --method exact evaluates all 2^n = {everything:,} coalitions; leave"
+            " --budget out, or choose another method"
+        )
+    if given is not None:
+        if given < least:
+            rule = f"n + 2 = {least}" if least == n + 2 else f"2^n = {least}"
+            raise UserError(f"--budget {given}: must be at least {rule} for {n} players")
+        if given >= everything and n > MOST_PLAYERS:
+            raise UserError(
+                f"--budget {given}: all coalitions are enumerated up to {MOST_PLAYERS} players,"
+                f" here are {n}; give a budget below 2^{n}"
+            )
+        return given
+    if method == "exact":
+        return everything
+    if target is not None:
+        return (
+            min(everything, max(MOST_FOR_A_TARGET, least))
+            if n <= MOST_PLAYERS
+            else MOST_FOR_A_TARGET
+        )
+    if of_table and n <= MOST_PLAYERS:
+        return everything
+    return min(everything, max(A_PLAYER * n, least))
+
+
+_COLUMNS = ("values", "lower", "upper")
