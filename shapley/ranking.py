@@ -74,7 +74,8 @@ def least_valuable_probabilities(
     Args:
         values: with standard errors.
         k: how many players, 1 to ``n``.
-        covariance: of the values' errors, in place of independent ones with the standard errors.
+        covariance: of the values' errors; their own when omitted, and where they have none,
+            independent errors with the standard errors.
         seed: of the draws.
         draws: how many.
 
@@ -167,6 +168,7 @@ def _draw(
     n = len(values.players)
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
+    covariance = values.covariance if covariance is None else covariance
     if covariance is None:
         if not np.isfinite(values.standard_errors).all():
             raise ValueError("values has no standard errors; raise the budget or pass a covariance")

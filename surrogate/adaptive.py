@@ -25,8 +25,9 @@ PILOT = 3
 MOST_ENUMERATED = 12
 # The second product part of the kernel pays once there is this much data a player.
 ROWS_FOR_TWO = 20
-QUICK_ROWS, QUICK_ITERATIONS = 500, 50
-MOST_ROWS, FINAL_ITERATIONS = 1024, 120
+# Measurements and iterations of a kernel's fit on the way, and of the last one.
+QUICK_ROWS, QUICK_ROWS_A_PLAYER, QUICK_ITERATIONS = 300, 8, 40
+FINAL_ROWS, FINAL_ROWS_A_PLAYER, FINAL_ITERATIONS = 500, 16, 80
 LEAST_R2 = 0.5
 # Intervals: measurements of the earlier stages, and what is known about the factor beforehand.
 EARLIER_STAGES = (0.625, 0.39)
@@ -95,7 +96,7 @@ class AdaptiveValues:
         batch = min(len(pool), count if count - batch < n // 2 else batch)
         if batch == 0:
             return pool[:0]
-        posterior = fit_values(state, rows=QUICK_ROWS, iterations=QUICK_ITERATIONS).posterior
+        posterior = fit_values(state).posterior
         return pool[choose(posterior, pool, batch, self.costs and self.costs(pool))]
 
     def _pool(self, state: State, known: set[bytes]) -> Bool[np.ndarray, "N n"]:
@@ -133,7 +134,7 @@ class AdaptiveValues:
         Raises:
             ValueError: as :meth:`result`.
         """
-        rows = min(MOST_ROWS, max(QUICK_ROWS, MOST_ROWS // 64 * state.n))
+        rows = max(FINAL_ROWS, FINAL_ROWS_A_PLAYER * state.n)
         return fit_values(state, rows=rows, iterations=FINAL_ITERATIONS)
 
     def report(self, state: State, final: LearnedValues) -> Values:
@@ -159,14 +160,19 @@ class AdaptiveValues:
 
 
 def fit_values(
-    state: State, count: int | None = None, *, rows: int = 500, iterations: int = 50
+    state: State,
+    count: int | None = None,
+    *,
+    rows: int | None = None,
+    iterations: int = QUICK_ITERATIONS,
 ) -> LearnedValues:
     """Fits the process to the first measurements of a state and takes its values.
 
     Args:
         state: with the empty coalition and the full one among the first measurements.
         count: how many measurements to use; all when omitted.
-        rows: most measurements that the kernel is fitted to (cost grows with the cube).
+        rows: most measurements that the kernel is fitted to (cost grows with the cube); some
+            hundreds when omitted.
         iterations: of the kernel's fit.
 
     Raises:
@@ -189,6 +195,7 @@ def fit_values(
     scale = scale if scale > 1e-12 * max(1.0, abs(mean)) else 1.0
     targets = (inner - mean) / scale
     chosen = np.arange(len(signs))
+    rows = max(QUICK_ROWS, QUICK_ROWS_A_PLAYER * n) if rows is None else rows
     if len(chosen) > rows:
         chosen = stream(state.seed, "evidence", count).permutation(len(chosen))[:rows]
     kernel = fit_kernel(
@@ -224,7 +231,7 @@ def _stretch(state: State, final: LearnedValues) -> float:
         sizes = state.coalitions[:count].sum(axis=1)
         if count < n + 2 or not {0, n} <= set(sizes.tolist()):
             break
-        early = fit_values(state, count, rows=QUICK_ROWS, iterations=QUICK_ITERATIONS)
+        early = fit_values(state, count)
         before, after = np.diag(early.covariance), np.diag(final.covariance)
         expected = np.maximum(before - after, 0.25 * before)
         moved = (early.values - final.values) ** 2
