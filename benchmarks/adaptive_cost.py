@@ -15,7 +15,7 @@ adaptive by cost: coalitions chosen by the process for each layer evaluation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -32,7 +32,7 @@ from shapley import FunctionGame, State, fit_regression, start
 from shapley.exact import exact_values
 from surrogate.adaptive import AdaptiveValues
 
-_BUDGETS = (5, 7, 10, 14, 20, 28, 40, 57, 80)
+_BUDGETS = "5,7,10,14,20,28,40,57,80"
 _HEAD = 1.0
 
 Values = Float[np.ndarray, "n"]
@@ -42,14 +42,17 @@ Round = tuple[State, float]
 def main() -> None:
     """Runs the benchmark."""
     sizes = {"players": (24, "players, at most 24"), "seeds": (5, "repetitions")}
-    options = options_parser(__doc__, sizes).parse_args()
+    parser = options_parser(__doc__, sizes)
+    parser.add_argument("--budgets", default=_BUDGETS, help="coalitions a player [%(default)s]")
+    options = parser.parse_args()
+    budgets = [int(each) * options.players for each in options.budgets.split(",")]
     game = layer_game(options.players, seed=1)
     truth = _truth(game)
     curves = {
-        name: _mean([curve(game, truth, seed) for seed in range(options.seeds)])
+        name: _mean([curve(game, budgets, truth, seed) for seed in range(options.seeds)])
         for name, curve in _WAYS.items()
     }
-    print(f"{'evaluations a player':28}" + "".join(f"{b:>10}" for b in _BUDGETS))
+    print(f"{'evaluations':38}" + "".join(f"{budget:>10}" for budget in budgets))
     for name, (costs, errors) in curves.items():
         print(f"{name + ', layer evaluations':38}"[:38] + "".join(f"{c:10.0f}" for c in costs))
         print(f"{name + ', nMSE':38}"[:38] + "".join(f"{e:10.1e}" for e in errors))
@@ -99,19 +102,20 @@ def _walk(rows: Bool[np.ndarray, "B n"]) -> float:
     return total
 
 
-def _pairs(game: FunctionGame, seed: int) -> Iterator[Round]:
+def _pairs(game: FunctionGame, budgets: Sequence[int], seed: int) -> Iterator[Round]:
     n = len(game.players)
-    rows = np.concatenate([full(n)[None], empty(n)[None], paired(n, max(_BUDGETS) * n, seed)])
-    for budget in _BUDGETS:
-        part = rows[: budget * n]
+    rows = np.concatenate([full(n)[None], empty(n)[None], paired(n, max(budgets), seed)])
+    for budget in budgets:
+        part = rows[:budget]
         yield start(game.players, seed).extended(part, game(part)), _walk(part)
 
 
-def _chosen(game: FunctionGame, seed: int, estimator: AdaptiveValues) -> Iterator[Round]:
+def _chosen(
+    game: FunctionGame, budgets: Sequence[int], seed: int, estimator: AdaptiveValues
+) -> Iterator[Round]:
     state, cost = start(game.players, seed), 0.0
-    for budget in _BUDGETS:
-        while state.spent < budget * len(game.players):
-            rows = estimator.propose(state, budget * len(game.players) - state.spent)
+    for budget in budgets:
+        while len(rows := estimator.propose(state, budget - state.spent)):
             cost += _walk(rows)
             state = state.extended(rows, game(rows))
         yield state, cost
@@ -136,12 +140,13 @@ def _by_regression(state: State) -> Values:
     return fit_regression(state.coalitions, state.utilities, state.n).values
 
 
-_WAYS: dict[str, Callable[[FunctionGame, Values, int], tuple[list[float], list[float]]]] = {
-    "pairs, regression": lambda g, t, s: _curve(_pairs(g, s), _by_regression, t),
-    "pairs, process": lambda g, t, s: _curve(_pairs(g, s), _by_process, t),
-    "adaptive": lambda g, t, s: _curve(_chosen(g, s, AdaptiveValues()), _by_process, t),
-    "adaptive by cost": lambda g, t, s: _curve(
-        _chosen(g, s, AdaptiveValues(costs=_prices)), _by_process, t
+Way = Callable[[FunctionGame, Sequence[int], Values, int], tuple[list[float], list[float]]]
+_WAYS: dict[str, Way] = {
+    "pairs, regression": lambda g, b, t, s: _curve(_pairs(g, b, s), _by_regression, t),
+    "pairs, process": lambda g, b, t, s: _curve(_pairs(g, b, s), _by_process, t),
+    "adaptive": lambda g, b, t, s: _curve(_chosen(g, b, s, AdaptiveValues()), _by_process, t),
+    "adaptive by cost": lambda g, b, t, s: _curve(
+        _chosen(g, b, s, AdaptiveValues(costs=_prices)), _by_process, t
     ),
 }
 

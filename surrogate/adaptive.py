@@ -86,6 +86,8 @@ class AdaptiveValues:
     def propose(self, state: State, count: int) -> Bool[np.ndarray, "k n"]:
         """Returns the coalitions to measure next, decided by the state and the count."""
         n, spent = state.n, state.spent
+        if count < 1:
+            return np.empty((0, n), dtype=bool)
         known = set(keys(state.coalitions))
         opening = _without(_opening(n, state.seed), known)
         if len(opening):

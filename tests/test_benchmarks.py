@@ -7,7 +7,14 @@ import json
 import pytest
 from tiny_models import tiny_model
 
-from benchmarks import exact_demo, masked_evaluation, memory_bound, walk_efficiency
+from benchmarks import (
+    adaptive_cost,
+    estimators,
+    exact_demo,
+    masked_evaluation,
+    memory_bound,
+    walk_efficiency,
+)
 from layershap.demo.tokenizer import train_tokenizer
 from sampling import enumerate_all
 
@@ -88,3 +95,21 @@ def test_exact_demo_without_a_model(monkeypatch, tmp_path, capsys):
         exact_demo.main()
     assert caught.value.code == 2
     assert "no such directory" in capsys.readouterr().err
+
+
+def test_adaptive_cost(run):
+    found, bars = run(adaptive_cost, "--players 8 --seeds 1 --budgets 5,8,12")
+    assert len(bars) == 3
+    for curve in found["curves"].values():
+        assert curve["costs"] == sorted(curve["costs"])
+        assert all(error >= 0 for error in curve["errors"])
+
+
+def test_estimators_without_peers(run, tmp_path):
+    found, _ = run(
+        estimators,
+        f"--parts values --skip-peers --games smooth --budgets 10 --seeds 2 --workers 1"
+        f" --tables {tmp_path / 'tables'}",
+    )
+    assert found["seeds"] == 2
+    assert [cell["game"] for cell in found["cells"]] == ["smooth"]

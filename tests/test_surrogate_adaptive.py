@@ -61,6 +61,7 @@ def test_uses_the_budget_adds_up_and_says_what_stands_behind_it():
     assert found.method == "adaptive"
     assert found.diagnostics["left_out_r2"] > 0.9
     assert found.diagnostics["stretch"] >= 1.0
+    assert found.covariance is not None
     np.testing.assert_allclose(np.sqrt(np.diag(found.covariance)), found.standard_errors)
 
 
