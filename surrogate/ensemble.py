@@ -1,25 +1,42 @@
-"""The ensemble: unlike learners of one game, weighted by what they predict out of fold."""
+"""The ensemble: unlike learners of one game, mixed by what they predict out of fold."""
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.optimize import nnls
+from threadpoolctl import threadpool_limits
 
-from sampling import stream
+from sampling import keys, stream
 from surrogate.network import PENALTIES, Networks, train_networks
-from surrogate.process import Process, fit_process
+from surrogate.process import Kernel, Process, fit_process
 from surrogate.quadratic import Quadratic, fit_quadratic
+from surrogate.stacking import stacking_weights
+from surrogate.trees import Trees, fit_trees
 
-__all__ = ["LEARNERS", "Ensemble", "FitSettings", "assign_folds", "fit_ensemble", "member_mix"]
+__all__ = [
+    "LEARNERS",
+    "Ensemble",
+    "FitSettings",
+    "Fitted",
+    "Warm",
+    "assign_folds",
+    "fit_ensemble",
+    "member_mix",
+]
 
+# Product parts of the processes that compete, and whether they are tilted; the best one out of
+# fold takes part.
+RIVALS = ((1, True), (2, True), (1, False))
 # The order of the stacking weights.
-LEARNERS = ("process", "quadratic", *(f"networks_{k}" for k in range(len(PENALTIES))))
+LEARNERS = ("process", "quadratic", "trees", *(f"networks_{k}" for k in range(len(PENALTIES))))
+# The first learner that is a kind of network.
+NETWORKS = 3
 LARGEST_SCALE = 10.0
-# A learner that stacking would give less than this is not worth its prediction time.
-LEAST_WEIGHT = 0.05
+COLD_ITERATIONS, WARM_ITERATIONS = 35, 12
 
 
 @dataclass(frozen=True)
@@ -44,27 +61,76 @@ class Ensemble:
         scale: their standard deviation.
         process: the Gaussian process.
         quadratic: the ridge fit with pairs.
+        trees: the boosted trees.
         networks: the neural members.
-        stack: weight of each learner, in the order of ``LEARNERS``, none negative.
+        stack: weight of each learner, in the order of ``LEARNERS``, none negative, sum 1.
     """
 
     mean: float
     scale: float
     process: Process
     quadratic: Quadratic
+    trees: Trees
     networks: Networks
     stack: Float[np.ndarray, "l"]
 
 
+@dataclass(frozen=True, eq=False)
+class Warm:
+    """What the fit of a grown set of measurements starts from.
+
+    Attributes:
+        coalitions: that were fitted to.
+        fold: of each.
+        kernels: of each competing process, for each fold and for all rows.
+    """
+
+    coalitions: Bool[np.ndarray, "m n"]
+    fold: Int[np.ndarray, "m"]
+    kernels: list[list[Kernel]]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """An ensemble and what was found out about it while it was fitted.
+
+    Attributes:
+        ensemble: fitted to all rows.
+        held_out: prediction of each row by learners that did not see it, in utility units.
+        fold: of each row.
+        warm: for the next fit.
+    """
+
+    ensemble: Ensemble
+    held_out: Float[np.ndarray, "m"]
+    fold: Int[np.ndarray, "m"]
+    warm: Warm
+
+
 def assign_folds(
-    coalitions: Bool[np.ndarray, "m n"], folds: int, rng: np.random.Generator
+    coalitions: Bool[np.ndarray, "m n"],
+    folds: int,
+    rng: np.random.Generator,
+    warm: Warm | None = None,
 ) -> Int[np.ndarray, "m"]:
-    """Returns a fold for each row: every stratum is spread evenly, repeats stay together."""
+    """Returns a fold for each row: every stratum is spread evenly, repeats stay together.
+
+    Rows of an earlier fit keep their folds.
+    """
     distinct, position = np.unique(coalitions, axis=0, return_inverse=True)
     removed = (~distinct).sum(axis=1)
-    order = np.lexsort((rng.random(len(distinct)), removed))
-    fold = np.empty(len(distinct), dtype=np.int64)
-    fold[order] = np.arange(len(distinct)) % folds
+    known = {} if warm is None else dict(zip(keys(warm.coalitions), warm.fold, strict=True))
+    fold = np.array([known.get(key, -1) for key in keys(distinct)], dtype=np.int64)
+    filled = np.zeros((coalitions.shape[1] + 1, folds))
+    np.add.at(filled, (removed[fold >= 0], fold[fold >= 0]), 1.0)
+    whole = filled.sum(axis=0)
+    for row in np.lexsort((rng.random(len(distinct)), removed)):
+        if fold[row] < 0:
+            # The emptiest fold of the stratum; of several the one with fewest rows in all.
+            place = int(np.lexsort((whole, filled[removed[row]]))[0])
+            fold[row] = place
+            filled[removed[row], place] += 1
+            whole[place] += 1
     return fold[np.ravel(position)]
 
 
@@ -73,52 +139,41 @@ def fit_ensemble(
     utilities: Float[np.ndarray, "m"],
     weights: Float[np.ndarray, "m"],
     settings: FitSettings,
-) -> tuple[Ensemble, Float[np.ndarray, "m"], Int[np.ndarray, "m"]]:
-    """Fits the ensemble and returns it, its out-of-fold predictions and the folds.
+    warm: Warm | None = None,
+) -> Fitted:
+    """Fits the ensemble, and every learner once more without each fold.
 
     Every fold's learners, their hyperparameters included, see only the other folds; so do the
-    stacking weights of a fold's predictions (stacked generalisation, Wolpert 1992; non-negative
-    weights, Breiman 1996).
+    stacking weights of a fold's predictions (stacked generalisation, Wolpert 1992).
 
     Args:
         coalitions: True = kept.
         utilities: finite.
         weights: sample weights, not negative, some positive.
         settings: see ``FitSettings``.
+        warm: of an earlier fit with as many folds to some of these rows.
     """
     m = len(coalitions)
-    seed = settings.seed
+    seed, folds = settings.seed, settings.folds
     signs = np.where(coalitions, 1.0, -1.0)
     share = weights * (np.count_nonzero(weights) / weights.sum())
     mean = float(np.average(utilities, weights=weights))
     scale = float(np.sqrt(np.average((utilities - mean) ** 2, weights=weights)))
     scale = scale if scale > 1e-12 * max(1.0, abs(mean)) else 1.0
     targets = (utilities - mean) / scale
-    fold = assign_folds(coalitions, settings.folds, stream(seed, "surrogate folds"))
+    fold = assign_folds(coalitions, folds, stream(seed, "surrogate folds"), warm)
 
     # One weighting a fold, and one with every row for the final learners.
-    training = np.stack([share * (fold != k) for k in range(settings.folds)] + [share])
-    processes, quadratics = [], []
-    for k, weighting in enumerate(training):
-        final = k == settings.folds
-        processes.append(
-            fit_process(
-                signs,
-                targets,
-                weighting,
-                rng=stream(seed, "surrogate process", k),
-                evidence_rows=600 if final else 400,
-                points=settings.process_points,
-                iterations=50 if final else 35,
-            )
-        )
-        quadratics.append(fit_quadratic(signs, targets, weighting))
+    training = np.stack([share * (fold != k) for k in range(folds)] + [share])
+    processes = _fit_processes(signs, targets, training, settings, warm)
+    quadratics = [fit_quadratic(signs, targets, weighting) for weighting in training]
+    trees = [fit_trees(signs, targets, weighting) for weighting in training]
 
-    # Held-out predictions need no more than half the members, which is on the safe side.
-    sizes = [max(len(PENALTIES), settings.members // 2)] * settings.folds + [settings.members]
+    # Held-out predictions need no more than one member a penalty, which is on the safe side.
+    sizes = [len(PENALTIES)] * folds + [max(len(PENALTIES), settings.members)]
     owner = np.repeat(np.arange(len(training)), sizes)
     kinds = np.concatenate([np.arange(size) % len(PENALTIES) for size in sizes])
-    scales = np.stack([_input_scales(process) for process in processes])
+    scales = np.stack([_input_scales(process.kernel) for process in processes[0]])
     networks, predictions = train_networks(
         signs,
         targets,
@@ -132,63 +187,85 @@ def fit_ensemble(
         batch=settings.batch,
     )
 
-    held_out = np.empty((m, len(LEARNERS)))
-    for k in range(settings.folds):
+    singles = [*processes, quadratics, trees]
+    held_out = np.empty((m, len(singles) + len(PENALTIES)))
+    for k in range(folds):
         rows = fold == k
-        held_out[rows, 0] = processes[k](signs[rows])
-        held_out[rows, 1] = quadratics[k](signs[rows])
+        for column, fitted in enumerate(singles):
+            held_out[rows, column] = fitted[k](signs[rows])
         for kind in range(len(PENALTIES)):
             chosen = (owner == k) & (kinds == kind)
-            held_out[rows, 2 + kind] = predictions[chosen][:, rows].mean(axis=0)
+            held_out[rows, len(singles) + kind] = predictions[chosen][:, rows].mean(axis=0)
+    rivals = np.arange(held_out.shape[1]) < len(RIVALS)
     stacked = np.empty(m)
-    for k in range(settings.folds):
+    for k in range(folds):
         rows = fold == k
-        stacked[rows] = held_out[rows] @ _stacking(held_out, targets, training[k])
+        stacked[rows] = held_out[rows] @ stacking_weights(held_out, targets, training[k], rivals)
+    stack = stacking_weights(held_out, targets, share, rivals)
+    best = int(stack[rivals].argmax())
     ensemble = Ensemble(
         mean,
         scale,
-        processes[-1],
+        processes[best][-1],
         quadratics[-1],
-        _select(networks, owner == settings.folds),
-        _stacking(held_out, targets, share),
+        trees[-1],
+        _select(networks, owner == folds),
+        np.concatenate([stack[rivals].sum(keepdims=True), stack[~rivals]]),
     )
-    return ensemble, mean + scale * stacked, fold
+    kernels = [[process.kernel for process in fitted] for fitted in processes]
+    return Fitted(ensemble, mean + scale * stacked, fold, Warm(coalitions, fold, kernels))
 
 
 def member_mix(ensemble: Ensemble) -> Float[np.ndarray, "k"]:
     """Returns the weight of each neural member in the prediction."""
     kinds = ensemble.networks.setting
     counts = np.bincount(kinds, minlength=len(PENALTIES))
-    return ensemble.stack[2 + kinds] / counts[kinds]
+    return ensemble.stack[NETWORKS + kinds] / counts[kinds]
 
 
-def _input_scales(process: Process) -> Float[np.ndarray, "n"]:
-    relative = np.sqrt(process.lengths / process.lengths.mean())
-    return np.clip(relative, 1.0 / LARGEST_SCALE, LARGEST_SCALE)
-
-
-def _stacking(
-    held_out: Float[np.ndarray, "m l"],
+def _fit_processes(
+    signs: Float[np.ndarray, "m n"],
     targets: Float[np.ndarray, "m"],
-    weights: Float[np.ndarray, "m"],
-) -> Float[np.ndarray, "l"]:
-    if not targets.any():
-        # A constant game: the process is exactly constant, networks are not.
-        return np.eye(held_out.shape[1])[0]
-    root = np.sqrt(weights)[:, None]
-    # Pulls the weights gently towards the mean of the learners where the data cannot tell.
-    count = held_out.shape[1]
-    pull = np.sqrt(1e-3 * weights.sum() / count)
-    design = np.vstack([held_out * root, pull * np.eye(count)])
-    wanted = np.append(targets * root[:, 0], np.full(count, pull / count))
-    stack, _ = nnls(design, wanted)
-    kept = stack >= LEAST_WEIGHT
-    if not kept.any():
-        return np.full(count, 1.0 / count)
-    stack[:] = 0.0
-    stack[kept], _ = nnls(design[:, kept], wanted)
-    return stack
+    training: Float[np.ndarray, "f m"],
+    settings: FitSettings,
+    warm: Warm | None,
+) -> list[list[Process]]:
+    """Returns each competing process, fitted to each fold's other rows and to all rows."""
+
+    def fit(task: tuple[int, int]) -> Process:
+        place, k = task
+        final = k == settings.folds
+        return fit_process(
+            signs,
+            targets,
+            training[k],
+            rng=stream(settings.seed, "surrogate process", k),
+            evidence_rows=600 if final else 400,
+            points=settings.process_points,
+            iterations=(COLD_ITERATIONS if warm is None else WARM_ITERATIONS) + 15 * final,
+            components=RIVALS[place][0],
+            tilted=RIVALS[place][1],
+            warm=None if warm is None else warm.kernels[place][k],
+        )
+
+    tasks = [(place, k) for place in range(len(RIVALS)) for k in range(len(training))]
+    # One thread a fit: threads that wait for each other inside one are slow on a busy machine.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(_cores()) as pool:
+        fitted = list(pool.map(fit, tasks))
+    return [fitted[at : at + len(training)] for at in range(0, len(tasks), len(training))]
+
+
+def _input_scales(kernel: Kernel) -> Float[np.ndarray, "n"]:
+    lengths = kernel.variances @ kernel.lengths
+    relative = np.sqrt(lengths / lengths.mean())
+    return np.clip(relative, 1.0 / LARGEST_SCALE, LARGEST_SCALE)
 
 
 def _select(networks: Networks, chosen: Bool[np.ndarray, "k"]) -> Networks:
     return Networks(**{name: array[chosen] for name, array in vars(networks).items()})
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

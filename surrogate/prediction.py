@@ -11,8 +11,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from surrogate.device import computing
-from surrogate.ensemble import Ensemble, member_mix
+from surrogate.ensemble import NETWORKS, Ensemble, member_mix
 from surrogate.network import Networks
+from surrogate.process import Process
+from surrogate.trees import Trees
 
 __all__ = ["Predictor", "predict_learners"]
 
@@ -21,6 +23,8 @@ CHUNK = 1024
 # Up to this many players a large batch is answered from a table of all coalitions.
 MOST_TABULATED = 20
 POINTS_STEP = 256
+# A table of 2^8 leaves still lies in the fast part of the cache.
+LEVELS = 8
 
 
 class Predictor:
@@ -28,7 +32,7 @@ class Predictor:
 
     def __init__(self, ensemble: Ensemble) -> None:
         """Folds the weights of a fitted ensemble."""
-        self.players = len(ensemble.process.lengths)
+        self.players = len(ensemble.quadratic.linear)
         self._mean, self._scale = ensemble.mean, ensemble.scale
         with computing():
             self._weights = {name: jnp.asarray(part) for name, part in _fused(ensemble).items()}
@@ -53,9 +57,9 @@ class Predictor:
 def predict_learners(
     ensemble: Ensemble, coalitions: Bool[np.ndarray, "B n"]
 ) -> Float[np.ndarray, "B k"]:
-    """Returns the prediction of the process, the quadratic fit and each neural member."""
+    """Returns the prediction of the process, the quadratic fit, the trees and each member."""
     signs = np.where(coalitions, 1.0, -1.0)
-    columns = [ensemble.process(signs), ensemble.quadratic(signs)]
+    columns = [ensemble.process(signs), ensemble.quadratic(signs), ensemble.trees(signs)]
     networks = ensemble.networks
     inputs = signs.astype(np.float32)
     for k in range(len(networks.bias)):
@@ -69,7 +73,8 @@ def predict_learners(
 def _fused(ensemble: Ensemble) -> dict[str, np.ndarray]:
     """Folds the stacking weights into the arrays and all quadratic parts into one."""
     process, quadratic = ensemble.process, ensemble.quadratic
-    by_process, by_quadratic = ensemble.stack[:2]
+    kernel = process.kernel
+    by_process, by_quadratic, by_trees = ensemble.stack[:NETWORKS]
     mix = member_mix(ensemble)
     used = mix > 0
     networks = Networks(**{name: array[used] for name, array in vars(ensemble.networks).items()})
@@ -77,32 +82,62 @@ def _fused(ensemble: Ensemble) -> dict[str, np.ndarray]:
     weights = {
         "bias": np.asarray(
             by_quadratic * quadratic.bias
+            + by_trees * ensemble.trees.level
             + mix @ networks.bias
-            + by_process * process.constant * process.weights.sum()
+            + by_process * kernel.constant * process.weights.sum()
         ),
         "linear": by_quadratic * quadratic.linear
         + mix @ networks.linear
-        + by_process * process.slopes * (process.weights @ process.points),
+        + by_process * kernel.slopes * (process.weights @ process.points),
         "pairs": by_quadratic * quadratic.pairs + np.tensordot(mix, networks.pairs, 1),
-        "first": np.moveaxis(networks.first, 0, 1).reshape(len(process.lengths), -1),
+        "first": np.moveaxis(networks.first, 0, 1).reshape(len(kernel.slopes), -1),
         "first_bias": networks.first_bias.reshape(-1),
         "second": networks.second,
         "second_bias": networks.second_bias,
         "last": networks.last * mix[:, None],
+        "sizes": by_process * _by_size(process),
     }
     if by_process > 0:
-        count = len(process.points)
-        room = -(-count // POINTS_STEP) * POINTS_STEP
-        centres = np.zeros((len(process.lengths), room))
-        centres[:, :count] = (0.5 * process.lengths * process.points).T
-        heights = np.zeros(room)
-        heights[:count] = by_process * process.variance * process.weights
-        weights |= {
-            "centres": centres,
-            "heights": heights,
-            "offset": np.asarray(0.5 * process.lengths.sum()),
-        }
+        weights |= _bumps(process, by_process)
+    if by_trees > 0:
+        weights |= _tables(ensemble.trees, by_trees, len(kernel.slopes))
     return {name: np.asarray(array, np.float32) for name, array in weights.items()}
+
+
+def _by_size(process: Process) -> Float[np.ndarray, "n+1"]:
+    """Returns the process's function of the number of kept players, at 0, 1, ... n."""
+    n = len(process.kernel.slopes)
+    ladder = np.where(np.arange(n) < np.arange(n + 1)[:, None], 1.0, -1.0)
+    return process.kernel.by_size(ladder, process.points) @ process.weights
+
+
+def _bumps(process: Process, share: float) -> dict[str, np.ndarray]:
+    """Returns the product parts of all components as ``exp(signs @ centres) @ heights``."""
+    kernel, points = process.kernel, process.points
+    centres, heights = [], []
+    for lengths, tilts, variance in zip(
+        kernel.lengths, kernel.tilts, kernel.variances, strict=True
+    ):
+        centres.append(0.5 * (lengths * points - tilts).T)
+        offset = tilts.sum() - 0.5 * points @ tilts - 0.5 * lengths.sum()
+        heights.append(share * variance * np.exp(offset) * process.weights)
+    count = len(centres) * len(points)
+    room = -(-count // POINTS_STEP) * POINTS_STEP - count
+    return {
+        "centres": np.pad(np.concatenate(centres, axis=1), ((0, 0), (0, room))),
+        "heights": np.pad(np.concatenate(heights), (0, room)),
+    }
+
+
+def _tables(trees: Trees, share: float, n: int) -> dict[str, np.ndarray]:
+    """Returns all leaves as one table and what finds a coalition's place in each part of it."""
+    merged = trees.merged(LEVELS)
+    count, size = merged.leaves.shape
+    return {
+        "leaves": share * merged.leaves.reshape(-1),
+        "powers": merged.powers(n),
+        "starts": np.arange(count) * size,
+    }
 
 
 @jax.jit
@@ -110,6 +145,7 @@ def _evaluate(weights: dict[str, jax.Array], coalitions: jax.Array) -> jax.Array
     signs = 2.0 * coalitions.astype(jnp.float32) - 1.0
     total = weights["bias"] + signs @ weights["linear"]
     total += ((signs @ weights["pairs"]) * signs).sum(-1)
+    total += weights["sizes"][coalitions.sum(-1, dtype=jnp.int32)]
     members, width = weights["second_bias"].shape
     if members:
         hidden = jnp.tanh(signs @ weights["first"] + weights["first_bias"])
@@ -117,7 +153,11 @@ def _evaluate(weights: dict[str, jax.Array], coalitions: jax.Array) -> jax.Array
             inner = hidden[:, k * width : (k + 1) * width] @ weights["second"][k]
             total += jnp.tanh(inner + weights["second_bias"][k]) @ weights["last"][k]
     if "centres" in weights:
-        total += jnp.exp(signs @ weights["centres"] - weights["offset"]) @ weights["heights"]
+        total += jnp.exp(signs @ weights["centres"]) @ weights["heights"]
+    if "leaves" in weights:
+        # Sums of powers of two are exact in float32.
+        places = coalitions.astype(jnp.float32) @ weights["powers"] + weights["starts"]
+        total += weights["leaves"][places.astype(jnp.int32)].sum(-1)
     return total
 
 

@@ -17,6 +17,7 @@ CHUNK = 4096
 TYPICAL_LENGTHS = (1.0, 0.3)
 TYPICAL_VARIANCES = (0.5, 0.15)
 LENGTH_SPREAD, TILT_SPREAD, SLOPE_SPREAD, MISC_SPREAD = 1.5, 0.3, 2.0, 3.0
+NO_SPREAD = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +122,7 @@ def fit_process(
     points: int = 2048,
     iterations: int = 50,
     components: int = 1,
+    tilted: bool = True,
     warm: Kernel | None = None,
 ) -> Process:
     """Returns the process whose hyperparameters maximise the penalised marginal likelihood.
@@ -138,6 +140,7 @@ def fit_process(
         points: most rows in the posterior mean.
         iterations: most L-BFGS iterations.
         components: product parts of the kernel, 1 or 2.
+        tilted: whether the game may be wilder where a player is gone.
         warm: a kernel to start from, of as many components.
     """
     used = np.flatnonzero(weights > 0)
@@ -150,6 +153,7 @@ def fit_process(
         slack[:evidence_rows],
         iterations=iterations,
         components=components,
+        tilted=tilted,
         warm=warm,
     )
     factor = scipy.linalg.cho_factor(
@@ -175,11 +179,12 @@ def fit_kernel(
     *,
     iterations: int,
     components: int = 1,
+    tilted: bool = True,
     warm: Kernel | None = None,
 ) -> Kernel:
     """Returns the kernel of the largest penalised marginal likelihood; see `fit_process`."""
     n = signs.shape[1]
-    mean, spread = _prior(n, components)
+    mean, spread = _prior(n, components, TILT_SPREAD if tilted else NO_SPREAD)
     start = mean if warm is None else _pack(warm)
 
     def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
@@ -201,7 +206,9 @@ def fit_kernel(
     return _unpack(found.x, n, components)
 
 
-def _prior(n: int, components: int) -> tuple[Float[np.ndarray, "h"], Float[np.ndarray, "h"]]:
+def _prior(
+    n: int, components: int, tilt_spread: float = TILT_SPREAD
+) -> tuple[Float[np.ndarray, "h"], Float[np.ndarray, "h"]]:
     ones = np.ones(n)
     mean, spread = [], []
     for c in range(components):
@@ -210,7 +217,7 @@ def _prior(n: int, components: int) -> tuple[Float[np.ndarray, "h"], Float[np.nd
             0.0 * ones,
             np.log(TYPICAL_VARIANCES[c : c + 1]),
         ]
-        spread += [LENGTH_SPREAD * ones, TILT_SPREAD * ones, np.array([MISC_SPREAD])]
+        spread += [LENGTH_SPREAD * ones, tilt_spread * ones, np.array([MISC_SPREAD])]
     mean += [np.log(0.5 / n) * ones, np.log([0.03, 3.0 / n, 1.0, 1e-3])]
     spread += [SLOPE_SPREAD * ones, np.array([2.0, 1.0, MISC_SPREAD, MISC_SPREAD])]
     return np.concatenate(mean), np.concatenate(spread)

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from surrogate.conformal import Conformal
-from surrogate.ensemble import LEARNERS, FitSettings, fit_ensemble
+from surrogate.ensemble import LEARNERS, NETWORKS, FitSettings, Warm, fit_ensemble
 from surrogate.prediction import Predictor, predict_learners
 from surrogate.scores import score
 
@@ -24,12 +24,13 @@ SPREAD_SHARE = 0.1
 class SurrogateRegressor(RegressorMixin, BaseEstimator):
     """Predicts the utility of any coalition from measured ones.
 
-    Neural networks (linear, pairwise and multilayer perceptron terms), a Gaussian process with
-    a length scale for each player and a ridge regression with pairs, stacked by out-of-fold
-    error. It computes on the CPU unless JAX is configured otherwise.
+    A Gaussian process with an influence of its own for each player, boosted trees, neural
+    networks (linear, pairwise and multilayer perceptron terms) and a ridge regression with pairs,
+    mixed by out-of-fold error. It computes on the CPU unless JAX is configured otherwise.
 
     Args:
-        members: neural members of the final fit, at least 2.
+        members: neural members of the final fit, at least 2; there is one for each of three
+            penalties in any case.
         folds: cross-validation folds, at least 2.
         width: units of each of a member's two hidden layers.
         steps: optimiser steps; None for 800, growing with the number of rows beyond 1,000.
@@ -37,6 +38,8 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
         process_points: most coalitions that the Gaussian process remembers. Prediction time
             grows with it.
         seed: of every random stream.
+        warm_start: whether a further ``fit`` starts from the last one's kernels and keeps the
+            folds of its rows; meant for a set of measurements that grows.
 
     Attributes:
         ensemble_: the fitted ensemble.
@@ -52,12 +55,13 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
     def __init__(
         self,
         members: int = 6,
-        folds: int = 5,
+        folds: int = 10,
         width: int = 64,
         steps: int | None = None,
         batch: int = 128,
         process_points: int = 2048,
         seed: int = 0,
+        warm_start: bool = False,
     ) -> None:
         self.members = members
         self.folds = folds
@@ -66,6 +70,7 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
         self.batch = batch
         self.process_points = process_points
         self.seed = seed
+        self.warm_start = warm_start
 
     def fit(
         self, X: Any, y: Any, sample_weight: Float[np.ndarray, "m"] | None = None
@@ -75,7 +80,8 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
         Args:
             X: coalitions [m, n], boolean or 0/1, True = kept.
             y: finite utilities [m].
-            sample_weight: not negative; 0 leaves a row out of every fit.
+            sample_weight: not negative; 0 leaves a row out of every fit. Under noise of known
+                variance, one over the variance.
 
         Raises:
             ValueError: if a shape, a value or a parameter does not fit.
@@ -84,7 +90,10 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
         utilities = _utilities(y, len(coalitions))
         weights = _weights(sample_weight, len(coalitions))
         settings = self._settings(coalitions, weights)
-        ensemble, held_out, fold = fit_ensemble(coalitions, utilities, weights, settings)
+        fitted = fit_ensemble(
+            coalitions, utilities, weights, settings, self._warm(coalitions.shape[1])
+        )
+        ensemble, held_out, fold = fitted.ensemble, fitted.held_out, fitted.fold
         used = weights > 0
         removed = (~coalitions).sum(axis=1)
         self.n_features_in_ = coalitions.shape[1]
@@ -92,10 +101,11 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
         self.predictor_ = Predictor(ensemble)
         self.out_of_fold_ = held_out
         self.folds_ = fold
-        self.scores_ = score(held_out[used], utilities[used])
+        self.warm_ = fitted.warm
+        self.scores_ = score(held_out[used], utilities[used], weights[used])
         self.stack_ = dict(zip(LEARNERS, map(float, ensemble.stack), strict=True))
         self.conformal_ = Conformal.of(
-            (utilities - held_out)[used], removed[used], self.n_features_in_
+            (utilities - held_out)[used], removed[used], self.n_features_in_, weights[used]
         )
         return self
 
@@ -128,11 +138,17 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
         columns = predict_learners(ensemble, coalitions)
         share = ensemble.stack + SPREAD_SHARE
         kinds = ensemble.networks.setting
-        counts = np.bincount(kinds, minlength=len(share) - 2)
-        weights = np.concatenate([share[:2], share[2 + kinds] / counts[kinds]])
+        counts = np.bincount(kinds, minlength=len(share) - NETWORKS)
+        weights = np.concatenate([share[:NETWORKS], share[NETWORKS + kinds] / counts[kinds]])
         weights = weights / weights.sum()
         middle = columns @ weights
         return np.sqrt(((columns - middle[:, None]) ** 2) @ weights)
+
+    def _warm(self, n: int) -> Warm | None:
+        warm = getattr(self, "warm_", None) if self.warm_start else None
+        if warm is None or warm.coalitions.shape[1] != n or len(warm.kernels[0]) != self.folds + 1:
+            return None
+        return warm
 
     def _known(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "ensemble_")
@@ -156,7 +172,7 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
         if different < 2 * self.folds:
             raise ValueError(
                 f"X must hold at least {2 * self.folds} distinct coalitions of positive weight"
-                f" for {self.folds} folds, got {different}; measure more"
+                f" for {self.folds} folds, got {different}; measure more or lower folds"
             )
         rows = len(coalitions)
         steps = self.steps or int(800 * min(4.0, max(1.0, np.sqrt(rows / 1000))))

@@ -33,15 +33,21 @@ class Scores:
         return asdict(self)
 
 
-def score(predicted: Float[np.ndarray, "m"], measured: Float[np.ndarray, "m"]) -> Scores:
-    """Returns the scores of at least one prediction."""
+def score(
+    predicted: Float[np.ndarray, "m"],
+    measured: Float[np.ndarray, "m"],
+    weights: Float[np.ndarray, "m"] | None = None,
+) -> Scores:
+    """Returns the scores of at least one prediction; rows count equally without weights."""
+    share = np.ones(len(measured)) if weights is None else weights
     error = predicted - measured
-    variation = float(((measured - measured.mean()) ** 2).sum())
-    r2 = 1.0 - float(error @ error) / variation if variation > 0 else None
+    variation = float(share @ (measured - np.average(measured, weights=share)) ** 2)
+    r2 = 1.0 - float(share @ error**2) / variation if variation > 0 else None
     spearman = None
     if np.ptp(measured) > 0 and np.ptp(predicted) > 0:
-        spearman = float(np.corrcoef(rankdata(predicted), rankdata(measured))[0, 1])
-    return Scores(len(measured), r2, spearman, float(np.abs(error).mean()))
+        ranks = np.cov(rankdata(predicted), rankdata(measured), aweights=share)
+        spearman = float(ranks[0, 1] / np.sqrt(ranks[0, 0] * ranks[1, 1]))
+    return Scores(len(measured), r2, spearman, float(np.average(np.abs(error), weights=share)))
 
 
 def by_stratum(

@@ -18,14 +18,15 @@ from surrogate.conformal import Conformal
 from surrogate.ensemble import LEARNERS, Ensemble
 from surrogate.network import Networks
 from surrogate.prediction import Predictor
-from surrogate.process import Process
+from surrogate.process import Kernel, Process
 from surrogate.quadratic import Quadratic
 from surrogate.regressor import SurrogateRegressor
 from surrogate.scores import Scores
+from surrogate.trees import Trees
 
 __all__ = ["SCHEMA", "SurrogateNotFound", "SurrogateUnreadable", "load", "save"]
 
-SCHEMA = 1
+SCHEMA = 2
 METADATA = "surrogate.json"
 
 
@@ -56,14 +57,22 @@ def save(regressor: SurrogateRegressor, directory: str | os.PathLike[str]) -> Pa
         "folds": regressor.folds_,
         "conformal.residuals": regressor.conformal_.residuals,
         "conformal.removed": regressor.conformal_.removed,
+        "conformal.weights": regressor.conformal_.weights,
         "stack": ensemble.stack,
     }
     numbers: dict[str, float] = {"mean": ensemble.mean, "scale": ensemble.scale}
-    for name in ("process", "quadratic", "networks"):
-        for field, value in vars(getattr(ensemble, name)).items():
+    parts: dict[str, object] = {
+        "kernel": ensemble.process.kernel,
+        "process": ensemble.process,
+        "quadratic": ensemble.quadratic,
+        "trees": ensemble.trees,
+        "networks": ensemble.networks,
+    }
+    for name, part in parts.items():
+        for field, value in vars(part).items():
             if isinstance(value, np.ndarray):
                 arrays[f"{name}.{field}"] = value
-            else:
+            elif not isinstance(value, Kernel):
                 numbers[f"{name}.{field}"] = float(value)
 
     weights = f"weights-{uuid.uuid4().hex[:12]}.safetensors"
@@ -135,8 +144,9 @@ def _rebuild(metadata: dict[str, Any], arrays: dict[str, np.ndarray]) -> Surroga
     regressor.ensemble_ = Ensemble(
         mean=numbers["mean"],
         scale=numbers["scale"],
-        process=Process(**part("process")),
+        process=Process(kernel=Kernel(**part("kernel")), **part("process")),
         quadratic=Quadratic(**part("quadratic")),
+        trees=Trees(**part("trees")),
         networks=Networks(**part("networks")),
         stack=arrays["stack"],
     )
@@ -146,7 +156,10 @@ def _rebuild(metadata: dict[str, Any], arrays: dict[str, np.ndarray]) -> Surroga
     regressor.scores_ = Scores(**metadata["scores"])
     regressor.stack_ = dict(zip(LEARNERS, map(float, arrays["stack"]), strict=True))
     regressor.conformal_ = Conformal(
-        arrays["conformal.residuals"], arrays["conformal.removed"], regressor.n_features_in_
+        arrays["conformal.residuals"],
+        arrays["conformal.removed"],
+        arrays["conformal.weights"],
+        regressor.n_features_in_,
     )
     return regressor
 

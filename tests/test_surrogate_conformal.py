@@ -43,3 +43,19 @@ def test_nineteen_residuals_are_enough_for_ninety_five_percent():
     assert Conformal.of(np.arange(1.0, 20.0), np.zeros(19, int), 1).half_widths(0.95)[0] == 19.0
     with pytest.raises(ValueError, match="at least 19"):
         Conformal.of(np.ones(18), np.zeros(18, int), 1).half_widths(0.95)
+
+
+def test_between_two_residuals_it_is_interpolated():
+    # (24 + 1) * 0.95 = 23.75: rounded up, the interval would cover 24 of 25.
+    conformal = Conformal.of(np.arange(1.0, 25.0), np.zeros(24, int), 1)
+    assert conformal.half_widths(0.95)[0] == pytest.approx(23.75)
+
+
+def test_weights_count_residuals_as_so_many():
+    residuals = np.concatenate([np.arange(1.0, 50.0), np.full(50, 1000.0)])
+    weights = np.concatenate([np.ones(49), np.full(50, 1e-9)])
+    both = Conformal.of(residuals, np.zeros(99, int), 1, weights).half_widths(0.9)
+    alone = Conformal.of(residuals[:49], np.zeros(49, int), 1).half_widths(0.9)
+    np.testing.assert_allclose(both, alone, rtol=1e-6)
+    doubled = Conformal.of(residuals, np.zeros(99, int), 1, 2.0 * weights).half_widths(0.9)
+    np.testing.assert_allclose(doubled, both)

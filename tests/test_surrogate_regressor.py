@@ -110,7 +110,7 @@ def test_spread_is_larger_where_errors_are_larger(fitted, unseen):
 def test_fast_prediction_is_the_stack_of_the_learners(fitted, unseen):
     ensemble = fitted.ensemble_
     columns = predict_learners(ensemble, unseen) - ensemble.mean
-    weights = np.concatenate([ensemble.stack[:2], member_mix(ensemble)])
+    weights = np.concatenate([ensemble.stack[:3], member_mix(ensemble)])
     expected = ensemble.mean + columns @ weights
     assert list(fitted.stack_) == list(LEARNERS)
     np.testing.assert_allclose(fitted.predict(unseen), expected, atol=2e-3)
@@ -147,6 +147,56 @@ def test_follows_the_conventions_of_scikit_learn(few):
     np.testing.assert_array_equal(
         template.predict(coalitions), template.predict(coalitions.astype(float))
     )
+
+
+def test_weights_of_one_over_the_variance_beat_equal_weights_under_uneven_noise(measured, unseen):
+    coalitions, utilities = measured[0][:200], measured[1][:200]
+    rng = stream(7, "test noise")
+    spread = np.where(rng.permutation(200) < 100, 2.0, 0.05)
+    noisy = utilities + spread * rng.normal(size=200)
+    equal = SurrogateRegressor(**QUICK).fit(coalitions, noisy)
+    weighted = SurrogateRegressor(**QUICK).fit(coalitions, noisy, 1.0 / spread**2)
+    truth = layers(unseen)
+    assert (
+        score(weighted.predict(unseen), truth).mae < 0.6 * score(equal.predict(unseen), truth).mae
+    )
+
+
+def test_scores_and_intervals_heed_weights(few):
+    coalitions, utilities = few
+    weights = np.where(np.arange(60) < 45, 1.0, 1e-6)
+    wild = utilities + np.where(weights < 1.0, 500.0, 0.0)
+    regressor = SurrogateRegressor(**QUICK).fit(coalitions, wild, weights)
+    lower, upper = regressor.predict_interval(coalitions, 0.8)
+    assert (upper - lower).max() < 100.0
+
+
+def test_a_warm_fit_keeps_folds_and_quality_as_measurements_grow(measured, unseen):
+    coalitions, utilities = measured
+    warm = SurrogateRegressor(**QUICK, warm_start=True)
+    warm.fit(coalitions[:270], utilities[:270])
+    before = warm.folds_
+    assert warm._warm(N) is not None
+    warm.fit(coalitions, utilities)
+    cold = SurrogateRegressor(**QUICK).fit(coalitions, utilities)
+    np.testing.assert_array_equal(warm.folds_[:270], before)
+    counts = np.bincount(warm.folds_, minlength=3)
+    assert counts.max() - counts.min() <= N
+    truth = layers(unseen)
+    own, other = (score(found.predict(unseen), truth) for found in (warm, cold))
+    assert own.mae < 1.25 * other.mae
+    # Another number of players or folds has nothing to go on from.
+    assert warm._warm(N - 1) is None
+    assert warm.set_params(folds=4)._warm(N) is None
+
+
+def test_heavy_tails_are_predicted_beyond_what_was_measured(measured):
+    coalitions, utilities = measured
+    wild = -np.exp(-0.6 * utilities)
+    half = wild > np.quantile(wild, 0.05)
+    regressor = SurrogateRegressor(**QUICK).fit(coalitions[half], wild[half])
+    # No learner of the mixture saturates at the worst utility that it saw.
+    assert regressor.predict(coalitions[~half]).min() < wild[half].min()
 
 
 def test_constant_game(few):

@@ -66,7 +66,7 @@ def cut_weights(path):
 
 def lose_a_number(path):
     metadata = json.loads((path / "surrogate.json").read_text(encoding="utf-8"))
-    del metadata["numbers"]["process.variance"]
+    del metadata["numbers"]["kernel.constant"]
     (path / "surrogate.json").write_text(json.dumps(metadata), encoding="utf-8")
 
 

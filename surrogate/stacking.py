@@ -1,0 +1,61 @@
+"""Stacking weights: how much of each learner goes into the prediction."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.optimize import nnls
+
+__all__ = ["stacking_weights"]
+
+# A learner that would get less than this is not worth its prediction time.
+LEAST_WEIGHT = 0.05
+# Pulls the weights gently together where the errors cannot tell the learners apart.
+PULL = 0.02
+
+
+def stacking_weights(
+    held_out: Float[np.ndarray, "m l"],
+    targets: Float[np.ndarray, "m"],
+    weights: Float[np.ndarray, "m"],
+    rivals: Bool[np.ndarray, "l"],
+) -> Float[np.ndarray, "l"]:
+    """Returns the mixture of least held-out error: none negative, sum 1.
+
+    Weights that sum to 1 keep whatever all learners get right, the level above all, however heavy
+    the tails of the targets are (Breiman 1996).
+
+    Args:
+        held_out: each learner's predictions of rows that it did not see.
+        targets: what they predict.
+        weights: of the rows, not negative, some positive.
+        rivals: learners of which only the one of least error takes part, since their predictions
+            cost most.
+    """
+    errors = (held_out - targets[:, None]) * np.sqrt(weights / weights.sum())[:, None]
+    size = (errors**2).sum(axis=0)
+    candidates = ~rivals
+    if rivals.any():
+        candidates[np.flatnonzero(rivals)[size[rivals].argmin()]] = True
+    result = np.zeros(len(size))
+    least = size[candidates].min()
+    if least == 0.0:
+        result[np.flatnonzero(candidates)[size[candidates].argmin()]] = 1.0
+        return result
+    errors /= np.sqrt(least)
+    result[candidates] = _mixture(errors[:, candidates])
+    kept = result >= LEAST_WEIGHT
+    result[:] = 0.0
+    result[kept] = _mixture(errors[:, kept])
+    return result
+
+
+def _mixture(errors: Float[np.ndarray, "m l"]) -> Float[np.ndarray, "l"]:
+    count = errors.shape[1]
+    # A row of large numbers holds the sum at 1.
+    hold = 1e3
+    design = np.vstack([errors, np.full((1, count), hold), np.sqrt(PULL) * np.eye(count)])
+    wanted = np.zeros(len(design))
+    wanted[len(errors)] = hold
+    found, _ = nnls(design, wanted)
+    return found / found.sum()
