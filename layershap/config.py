@@ -76,6 +76,11 @@ class RunConfig(BaseModel):
     heldout_items: Annotated[int, Setting("ITEMS", "Measuring")] = Field(
         default=200, ge=1, description="Other items of it for the verification."
     )
+    design: Annotated[Literal["adaptive", "fixed"], Setting("DESIGN", "Measuring")] = Field(
+        default="adaptive",
+        description="Which sets are measured for the values: adaptive chooses two fifths of them "
+        "in rounds, where they tell most for their time; fixed decides all beforehand.",
+    )
     score_share: Annotated[float, Setting("SHARE", "Measuring")] = Field(
         default=1.0,
         gt=0,

@@ -32,6 +32,11 @@ class RunDirectory:
         return self.path / "ledger.sqlite"
 
     @property
+    def design(self) -> Path:
+        """The coalitions that were chosen for measuring, round by round."""
+        return self.path / "design.json"
+
+    @property
     def surrogate(self) -> Path:
         """Weights and scores of the surrogate."""
         return self.path / "surrogate"

@@ -89,9 +89,10 @@ class AdaptiveValues:
         if count < 1:
             return np.empty((0, n), dtype=bool)
         known = set(keys(state.coalitions))
-        opening = _without(_opening(n, state.seed), known)
-        if len(opening):
-            return opening[:count]
+        opening = _opening(n, state.seed)
+        # Measurements of another origin open as well.
+        if spent < len(opening) and len(missing := _without(opening, known)):
+            return missing[:count]
         pool = self._pool(state, known)
         batch = min(count, max(n, int(self.growth * spent)))
         # A last step of a few coalitions is not worth a fit of its own.

@@ -16,8 +16,14 @@ from transformers import AutoModelForCausalLM
 from cluster import Ledger
 from layershap.__main__ import main
 from layershap.cli import COMMANDS, commands
+from layershap.config import RunConfig
+from layershap.console import Console
 from layershap.demo.corpus import documents
 from layershap.demo.tokenizer import train_tokenizer
+from layershap.directory import RunDirectory
+from layershap.errors import UserError
+from layershap.stages.until import values_until
+from layershap.workspace import open_workspace
 from sampling import keys
 
 OPTIONS = ["--remove", "1-2", "--sequences", "3", "--heldout-sequences", "4", "--speed-rounds", "2"]
@@ -76,7 +82,7 @@ def refused(*arguments, status=2):
 def test_run_leaves_everything_a_user_was_promised(finished):
     run, out, _ = finished
     expected = {
-        "run.toml", "ledger.sqlite", "surrogate", "values.json", "candidates.json",
+        "run.toml", "ledger.sqlite", "design.json", "surrogate", "values.json", "candidates.json",
         "recommendations.json", "report.html",
     }  # fmt: skip
     assert expected <= {path.name for path in run.iterdir()}
@@ -144,6 +150,62 @@ def test_stages_one_by_one_give_what_run_gives(finished, checkpoint, tmp_path):
         assert status == 0, err
     for name in ("values.json", "candidates.json"):
         assert json.loads((alone / name).read_text()) == json.loads((run / name).read_text())
+
+
+def test_values_tell_how_sure_they_are(finished):
+    run, _, err = finished
+    found = json.loads((run / "values.json").read_text())
+    shapley = found["shapley"]
+    with Ledger(run / "ledger.sqlite", readonly=True) as ledger:
+        whole, none = (
+            ledger.campaign("calibration").read(np.array([[True] * 5, [False] * 5])).utilities
+        )
+    assert sum(shapley["values"]) == pytest.approx(whole - none)
+    assert shapley["method"] == "adaptive"
+    assert shapley["spent"] == 20
+    assert min(shapley["standard_errors"]) > 0
+    assert min(found["shapley_text_standard_errors"]) > 0
+    points = found["error_history"]
+    assert points[-1]["evaluations"] == 20
+    assert points[-1]["largest"] == max(shapley["standard_errors"])
+    assert len(points) > 2
+    order = [shapley["players"][i] for i in np.argsort(shapley["values"])]
+    assert [entry["players"] for entry in found["ranking"]] == [order[:1], order[:2], order[:3]]
+    for entry in found["ranking"]:
+        assert 0 < entry["probability_on_such_text"] <= 1
+        assert entry["sentences"][0] in err or entry["k"] != 3
+    html = (run / "report.html").read_text()
+    assert 'id="errors"' in html
+    assert 'class="whisker text"' in html
+    assert "text of this kind in general" in html
+    assert shapley["status_text"].replace("'", "&#39;") in html
+
+
+def test_values_go_on_until_they_are_sure(finished, tmp_path):
+    run = shutil.copytree(finished[0], tmp_path / "copy")
+    directory = RunDirectory(run)
+    with open_workspace(RunConfig.read(directory.config), directory, Console(quiet=True)) as work:
+        before = work.campaign("calibration").counts().total
+        loose = values_until(work, 1e3)
+        assert loose.reached
+        assert loose.evaluations == 20
+        far = values_until(work, 1e-9)
+        assert not far.reached
+        assert far.evaluations == 20
+        assert work.campaign("calibration").counts().total == before
+        some = values_until(work, 1e-9, budget=28)
+        assert some.evaluations == 28
+        assert some.advised is None or some.advised > 28
+        everything = values_until(work, 1e-9, budget=99)
+        assert everything.reached
+        assert everything.content["shapley"]["status"] == "EXACT"
+        assert work.campaign("calibration").counts().total == 32
+        with pytest.raises(UserError, match="--target-se -1"):
+            values_until(work, -1.0)
+    assert call("values", run)[0] == 0
+    again, first = (json.loads((r / "values.json").read_text()) for r in (run, finished[0]))
+    for name in ("shapley", "ranking", "error_history"):
+        assert again[name] == first[name], "the design itself is as it was"
 
 
 def test_query_gives_prediction_interval_and_measured_value(finished):

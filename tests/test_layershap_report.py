@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
+import itertools
 import math
 import re
 import xml.etree.ElementTree as ET
@@ -11,7 +12,7 @@ from html.parser import HTMLParser
 import pytest
 from report_samples import DENSE_NLL, QuadraticCost, sample_report
 
-from layershap.report import Estimate, Report, Rival, TextFacts, render
+from layershap.report import ErrorPoint, Estimate, Ranking, Report, Rival, TextFacts, render
 from layershap.report.summary import asked, concerns, found, headline, recommended
 from layershap.report.wording import fixed, signed
 
@@ -178,6 +179,56 @@ def test_values_that_are_not_finite_draw_no_bar():
     assert "nan" not in render(changed).split("<style>")[0]
     count = [render(r).count('class="fill s0" x=') for r in (report, changed)]
     assert count[0] - count[1] == 2
+
+
+ERRORS = tuple(ErrorPoint(m, 3 / m, 1 / m) for m in (24, 40, 64, 110, 200))
+
+
+def test_errors_fall_along_a_straight_line_on_log_scales(report):
+    changed = dataclasses.replace(report, errors=ERRORS, halving=1234)
+    html = render(changed)
+    assert "about 1,234 would halve" in html
+    svg = html[html.index('id="errors"') :]
+    svg = svg[svg.index('<div class="wide">') : svg.index('<div class="narrow">')]
+    places = [
+        (float(x), float(y))
+        for x, y in re.findall(r"[ML]([\d.]+) ([\d.]+)", re.findall(r' d="([^"]+)"', svg)[0])
+    ]
+    slopes = [(d - b) / (c - a) for (a, b), (c, d) in itertools.pairwise(places)]
+    assert slopes == pytest.approx([slopes[0]] * 4, rel=0.02)
+    assert slopes[0] > 0, "downwards"
+    assert 'id="errors"' not in render(dataclasses.replace(report, errors=ERRORS[:1]))
+    assert 'id="sureness"' not in render(report)
+
+
+def test_ranking_is_told_of_as_many_as_the_set_put_forward(report):
+    rankings = tuple(Ranking(k, (f"sentence about {k} of them: 9 %",)) for k in (1, 2, 3, 5, 8))
+    item = headline(report)
+    assert item is not None
+    nearest = min((1, 2, 3, 5, 8), key=lambda k: abs(k - max(3, item.size)))
+    html = render(dataclasses.replace(report, rankings=rankings))
+    assert f"sentence about {nearest} of them: 9 %" in Page(html).words
+    assert html.count("sentence about") == 1
+
+
+def test_text_widens_intervals(report):
+    panel = report.values[0]
+    wider = tuple(Estimate(v.value, v.lower - 0.1, v.upper + 0.1) for v in panel.values)
+    changed = dataclasses.replace(panel, with_text=wider)
+    html = render(dataclasses.replace(report, values=(changed, report.values[1])))
+    pale, plain = (
+        [
+            abs(float(b) - float(a))
+            for a, b in re.findall(rf'class="{cls}" x1="(.*?)" x2="(.*?)" y1="[1-9]', html)
+        ]
+        for cls in ("whisker text", "whisker")
+    )
+    n = len(report.players)
+    assert len(pale) == 2 * n + 1, "wide, narrow and the legend"
+    own = [width for width in plain if width > 0][1 : n + 1]  # without ends and legend
+    assert all(wide > narrow for wide, narrow in zip(pale[1 : n + 1], own, strict=True))
+    with pytest.raises(ValueError, match="give one a player"):
+        dataclasses.replace(report, values=(dataclasses.replace(panel, with_text=wider[1:]),))
 
 
 def test_hostile_names_are_escaped():

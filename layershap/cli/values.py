@@ -74,32 +74,46 @@ def values(
 ) -> None:
     """Compute Shapley values, of RUN or of a game of your own.
 
-    Of RUN: Shapley values, size-restricted values and interactions of its layers. Of --table or
-    --game: Shapley values with standard errors from a budget of evaluations. The full coalition
-    is evaluated once more at the end, which is not counted, and a game that answers differently
-    is refused.
+    Of RUN: Shapley values, size-restricted values and interactions of its layers; with
+    --target-se more coalitions are measured, up to --budget. Of --table or --game: Shapley values
+    with standard errors from a budget of evaluations. The full coalition is evaluated once more
+    at the end, which is not counted, and a game that answers differently is refused.
     """
     if sum(source is not None for source in (run, table, game)) != 1:
         raise UserError("values: name exactly one of RUN, --table FILE.npy and --game MODULE:NAME")
     if run is None:
         _values_of_game(table, game, json_wanted, **given)
         return
+    target, budget = given.pop("target_se"), given.pop("budget")
+    if budget is not None and target is None:
+        raise UserError("--budget: with RUN it goes with --target-se, as the most to measure")
     for name, value in (*given.items(), ("json", json_wanted or None)):
         if value not in (None, 0, "default"):
             raise UserError(
                 f"--{name.replace('_', '-')}: goes with --table or --game, not with RUN"
             )
-    _values_of_run(run)
+    _values_of_run(run, target, budget)
 
 
-def _values_of_run(run: Path) -> None:
+def _values_of_run(run: Path, target: float | None, budget: int | None) -> None:
     from layershap.cli.options import read_run
+    from layershap.stages.until import values_until
     from layershap.stages.values import values as stage
     from layershap.workspace import open_workspace
 
     console = Console()
     with open_workspace(*read_run(run), console) as work:
-        content = stage(work)
+        if target is None:
+            content = stage(work)
+        else:
+            found = values_until(work, target, budget)
+            content = found.content
+            if not found.reached:
+                told = "" if found.advised is None else f"; about {found.advised} would reach it"
+                console.warn(
+                    f"--target-se {target:g} is not reached with {found.evaluations} coalitions"
+                    f"{told}; raise --budget"
+                )
     shapley = content["shapley"]
     rows = [
         [name, *(f"{shapley[c][i]:+.4f}" if shapley[c][i] is not None else "–" for c in _COLUMNS)]

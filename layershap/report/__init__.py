@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from layershap.report.data import (
     Dense,
+    ErrorPoint,
     Estimate,
     FitScore,
     PlayerValues,
     Provenance,
+    Ranking,
     Recommendation,
     Report,
     Rival,
@@ -18,10 +20,12 @@ from layershap.report.page import render
 
 __all__ = [
     "Dense",
+    "ErrorPoint",
     "Estimate",
     "FitScore",
     "PlayerValues",
     "Provenance",
+    "Ranking",
     "Recommendation",
     "Report",
     "Rival",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from markupsafe import Markup
+
 from layershap.report.canvas import Canvas, Figure, Frame, Key, swatch, tick_labels, ticks
 from layershap.report.data import PlayerValues, Report
 from layershap.report.summary import headline
@@ -26,11 +28,23 @@ def value_figures(report: Report, wide: int, narrow: int) -> list[Figure]:
             panel.title,
             _bars(report, panel, marked, wide),
             _bars(report, panel, marked, narrow),
-            legend if marked else (),
+            (legend if marked else ()) + (TEXT_LEGEND if panel.with_text else ()),
             panel.note,
         )
         for index, panel in enumerate(report.values)
     ]
+
+
+def _whisker_swatch(cls: str) -> Markup:
+    canvas = Canvas(14, 14, "")
+    canvas.add("line", cls=cls, x1=0, x2=14, y1=7, y2=7)
+    return canvas.markup()
+
+
+TEXT_LEGEND = (
+    Key(_whisker_swatch("whisker"), "95 %, for the sets measured"),
+    Key(_whisker_swatch("whisker text"), "and for the text"),
+)
 
 
 def _bars(report: Report, panel: PlayerValues, marked: frozenset[int], width: int):
@@ -40,7 +54,7 @@ def _bars(report: Report, panel: PlayerValues, marked: frozenset[int], width: in
     left = 14 + 7.0 * min(14, max(len(name) for name in report.players))
     right, top, bottom = 62.0, 8.0, 46.0
     ends = [0.0]
-    for value in panel.values:
+    for value in (*panel.values, *panel.with_text):
         ends += [x for x in (value.value, value.lower, value.upper) if math.isfinite(x)]
     low, high = min(ends), max(ends)
     if high <= low:
@@ -67,13 +81,18 @@ def _bars(report: Report, panel: PlayerValues, marked: frozenset[int], width: in
         if not math.isfinite(value.value):
             continue
         start, end = sorted((frame.x(0.0), frame.x(value.value)))
-        ends_text = interval(value, digits)
+        wider = panel.with_text[index] if panel.with_text else value
+        ends_text, wider_text = interval(value, digits), interval(wider, digits)
+        ends_text += f"; {wider_text} with other text" if wider_text != ends_text else ""
         canvas.add(
             "rect",
             f"{name}: {fixed(value.value, digits)}{f' ({ends_text})' if ends_text else ''}",
             cls="fill s1" if index in marked else "fill s0",
             x=start, y=y - 0.32 * row, width=max(0.5, end - start), height=0.64 * row, rx=1.5,
         )  # fmt: skip
+        if wider.has_interval and wider is not value:
+            a, b = frame.x(wider.lower), frame.x(wider.upper)
+            canvas.add("line", cls="whisker text", x1=a, x2=b, y1=y, y2=y)
         if value.has_interval:
             a, b = frame.x(value.lower), frame.x(value.upper)
             canvas.add("line", cls="whisker", x1=a, x2=b, y1=y, y2=y)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 __all__ = [
     "Dense",
+    "ErrorPoint",
     "Estimate",
     "FitScore",
     "PlayerValues",
     "Provenance",
+    "Ranking",
     "Recommendation",
     "Report",
     "Rival",
@@ -126,12 +128,42 @@ class PlayerValues:
     Attributes:
         title: such as ``Shapley value``.
         note: what stands behind the values, in one sentence.
-        values: one a player, in the unit of the report's utility.
+        values: one a player, in the unit of the report's utility; intervals of the sampling.
+        with_text: the same with intervals that also hold the choice of the text; may be empty.
     """
 
     title: str
     note: str
     values: tuple[Estimate, ...]
+    with_text: tuple[Estimate, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How sure the ranking is.
+
+    Attributes:
+        k: number of least valuable players that it is about.
+        sentences: with probabilities.
+    """
+
+    k: int
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ErrorPoint:
+    """Standard errors of the values, all players together.
+
+    Attributes:
+        evaluations: distinct coalitions that they were estimated from.
+        largest: in the unit of the report's utility.
+        root_mean_square: of the same.
+    """
+
+    evaluations: int
+    largest: float
+    root_mean_square: float
 
 
 @dataclass(frozen=True)
@@ -225,6 +257,9 @@ class Report:
         tolerance: without ``chosen``, the largest set whose perplexity rises by no more than this
             share, interval included, is put forward.
         warnings: what the pipeline noticed, a sentence each.
+        rankings: how sure the ranking is, for different numbers of players.
+        errors: of the Shapley values as coalitions were measured, ascending.
+        halving: budget that would halve the largest error; None where it cannot be told.
     """
 
     model: str
@@ -245,15 +280,19 @@ class Report:
     chosen: int | None = None
     tolerance: float = 0.10
     warnings: tuple[str, ...] = ()
+    rankings: tuple[Ranking, ...] = ()
+    errors: tuple[ErrorPoint, ...] = ()
+    halving: int | None = None
 
     def __post_init__(self) -> None:
         n = len(self.players)
         for panel in self.values:
-            if len(panel.values) != n:
-                raise ValueError(
-                    f"values: {panel.title!r} has {len(panel.values)} entries for {n} players; "
-                    "give one a player"
-                )
+            for entries in (panel.values, panel.with_text or panel.values):
+                if len(entries) != n:
+                    raise ValueError(
+                        f"values: {panel.title!r} has {len(entries)} entries for {n} players; "
+                        "give one a player"
+                    )
         if self.interactions is not None and [len(row) for row in self.interactions] != [n] * n:
             raise ValueError(f"interactions must be {n} rows of {n}; give one a pair of players")
         for item in (*self.recommendations, *(r for x in self.recommendations for r in x.rivals)):

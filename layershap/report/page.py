@@ -14,8 +14,9 @@ from layershap.report.bars import value_figures
 from layershap.report.data import Report
 from layershap.report.frontier import frontier_figures
 from layershap.report.heatmap import interaction_figure
+from layershap.report.history import error_figure
 from layershap.report.scatter import fit_figure
-from layershap.report.summary import asked, concerns, found, recommended
+from layershap.report.summary import asked, concerns, found, ranking, recommended
 from layershap.report.tables import (
     facts,
     fit_overall,
@@ -65,6 +66,8 @@ def render(report: Report) -> str:
             rivals=rival_table(report),
             frontiers=frontier_figures(report, WIDE, NARROW),
             values=value_figures(report, WIDE, NARROW),
+            errors=error_figure(report, WIDE, NARROW),
+            ranking=ranking(report),
             interactions=interaction_figure(report, WIDE, NARROW),
             pairs=pair_table(report),
             fit=fit_figure(report, WIDE, NARROW),

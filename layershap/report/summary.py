@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from layershap.report.data import Estimate, Recommendation, Report, Rival
+from layershap.report.data import Estimate, Ranking, Recommendation, Report, Rival
 from layershap.report.wording import (
     count,
     fixed,
@@ -17,11 +17,22 @@ from layershap.report.wording import (
     signed,
 )
 
-__all__ = ["asked", "best_rival", "concerns", "found", "headline", "recommended", "within"]
+__all__ = [
+    "asked",
+    "best_rival",
+    "concerns",
+    "found",
+    "headline",
+    "ranking",
+    "recommended",
+    "within",
+]
 
 FEW_TOKENS = 10_000
 """Below this, which layers look unimportant depends on the text more than on the model."""
 LOW_R2 = 0.8
+FEW_PLAYERS = 3
+"""Whose place in the ranking is told where the set put forward is smaller."""
 
 
 def within(report: Report, item: Recommendation) -> bool:
@@ -128,6 +139,13 @@ def recommended(report: Report) -> str:
             f" set ({joined([report.players[player] for player in rival.removed])})."
         )
     return f"{advice} {verdict}"
+
+
+def ranking(report: Report) -> Ranking | None:
+    """Returns how sure the ranking is, of as many players as the set put forward has, or a few."""
+    item = headline(report)
+    size = max(FEW_PLAYERS, item.size if item else 0)
+    return min(report.rankings, key=lambda found: (abs(found.k - size), found.k), default=None)
 
 
 def concerns(report: Report) -> list[str]:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 
 from layershap.directory import RunDirectory, write_whole
 from layershap.errors import UserError
-from layershap.stages.plan import make_plan
+from layershap.stages.design import read_design
 from layershap.workspace import CALIBRATION, Workspace
 from surrogate import Evaluation, SurrogateGame, SurrogateRegressor, evaluate, load, save
 
@@ -76,7 +76,7 @@ def fit(work: Workspace, *, everything: bool = False) -> Fitted:
     The design alone decides the fit, so that a run that was stopped and started again goes the
     same way, unless `everything` in the ledger is asked for.
     """
-    rows = None if everything else make_plan(work.config, len(work.players)).design
+    rows = None if everything else read_design(work)
     fitted = fit_quietly(work, rows)
     used = fitted.used
     evaluation = evaluate(fitted.regressor, fitted.coalitions[used], fitted.utilities[used])

@@ -1,28 +1,32 @@
-"""Stage 1: measure the design's coalitions on the cluster."""
+"""Stage 1: measure the design's coalitions on the cluster, choosing a part of them on the way."""
 
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Bool
 
+from cluster import Summary
 from layershap.console import clock
 from layershap.errors import RunFailed
+from layershap.stages.choosing import next_round
+from layershap.stages.design import Round, joined, read_rounds, write_rounds
 from layershap.stages.plan import Plan, make_plan
 from layershap.workspace import CALIBRATION, Workspace
 from llm import Workload
 from shapley import FunctionGame, Game
 
-__all__ = ["measure", "measured_game"]
+__all__ = ["measure", "measure_rounds", "measured_game"]
 
 
 def measure(work: Workspace) -> Plan:
-    """Measure what is missing of the design, and write `run.toml`.
+    """Measure what is missing of the design, round by round, and write `run.toml`.
 
     Raises:
         RunFailed: the dense model's own loss is not finite.
     """
     plan = make_plan(work.config, len(work.players))
     work.directory.create()
-    campaign = work.campaign(CALIBRATION)
+    work.campaign(CALIBRATION)  # refuses a directory of other measurements before it is changed
     work.directory.write_config(work.config)
     say = work.console.say
     say(f"{plan.n} {work.config.noun}s, {', '.join(_described(work.workload(CALIBRATION)))}")
@@ -33,32 +37,90 @@ def measure(work: Workspace) -> Plan:
             f"--budget {work.config.budget} is more than all {plan.budget} coalitions of "
             f"{plan.n} {work.config.noun}s: measuring all of them, the values will be exact"
         )
-    known = int((~campaign.missing(plan.design)).sum())
+    if plan.adaptive:
+        rounds = read_rounds(work, plan)
+        rows = joined(rounds, plan.n)[: plan.size] if rounds else plan.opening
+        _say_known(work, rows, plan.size)
+        summaries = measure_rounds(work, plan, rounds, plan.size)
+    else:
+        if work.config.design == "adaptive" and not plan.exact:
+            say("the budget leaves no rounds of its own choice: the design is fixed")
+        _say_known(work, plan.design, plan.size)
+        summaries = _measured(work, plan.design, "measuring")
+    _tell(work, summaries)
+    _check_dense(work, plan)
+    return plan
+
+
+def measure_rounds(work: Workspace, plan: Plan, rounds: list[Round], size: int) -> list[Summary]:
+    """Measure what is missing of these rounds, then choose and measure more up to a size.
+
+    Args:
+        work: the run.
+        plan: its plan.
+        rounds: as read; those that are chosen are added, and written before they are measured.
+        size: coalitions of the whole design.
+
+    Raises:
+        RunFailed: the dense model's own loss is not finite.
+    """
+    summaries = _measured(work, joined(rounds, plan.n)[:size], "measuring")
+    while (found := next_round(work, plan, rounds, size)) is not None:
+        rounds.append(found)
+        write_rounds(work, rounds)
+        number, count = len(rounds), len(found.coalitions)
+        if found.kind == "chosen":
+            work.console.say(f"round {number}: {count} coalitions chosen where they tell most")
+        elif found.kind == "fixed":
+            work.console.say(
+                f"round {number}: {count} coalitions of the fixed design; too few losses are "
+                f"finite to choose by (the model without any {work.config.noun} needs one)"
+            )
+        label = "measuring" if number == 1 else f"round {number}"
+        summaries += _measured(work, found.coalitions, label)
+        _check_dense(work, plan)
+    return summaries
+
+
+def _measured(work: Workspace, rows: Bool[np.ndarray, "k n"], label: str) -> list[Summary]:
+    summary = work.measure(CALIBRATION, rows, label) if len(rows) else None
+    return [] if summary is None else [summary]
+
+
+def _say_known(work: Workspace, rows: Bool[np.ndarray, "k n"], size: int) -> None:
+    known = int((~work.campaign(CALIBRATION).missing(rows)).sum())
     if known:
-        say(f"{known} of {len(plan.design)} coalitions are in the ledger already")
-    summary = work.measure(CALIBRATION, plan.design, "measuring")
-    if summary is not None:
-        say(
-            f"{summary.measured} coalitions measured in {clock(summary.seconds)} "
-            f"({summary.rate:.1f} a second)"
-        )
+        work.console.say(f"{known} of {size} coalitions are in the ledger already")
+
+
+def _tell(work: Workspace, summaries: list[Summary]) -> None:
+    """Tell what was measured, how fast, and what went wrong."""
+    if summaries:
+        count = sum(summary.measured for summary in summaries)
+        seconds = sum(summary.seconds for summary in summaries)
+        measuring = sum(summary.measured / summary.rate for summary in summaries if summary.rate)
+        rate = count / measuring if measuring else 0.0
+        work.console.say(f"{count} coalitions measured in {clock(seconds)} ({rate:.1f} a second)")
+    for summary in summaries:
         for sentence in summary.sentences():
             work.console.warn(sentence)
-    counts = campaign.counts()
+    counts = work.campaign(CALIBRATION).counts()
     if counts.non_finite:
         work.console.warn(
             f"{counts.non_finite} coalitions have a loss that is not finite; they are kept in the "
             "ledger and left out of every fit"
         )
-    if counts.failed and (summary is None or not summary.set_aside):
+    if counts.failed and not any(summary.set_aside for summary in summaries):
         work.console.warn(f"{counts.failed} coalitions crashed their workers and were set aside")
-    dense = campaign.read(np.ones((1, plan.n), dtype=bool))
+
+
+def _check_dense(work: Workspace, plan: Plan) -> None:
+    dense = work.campaign(CALIBRATION).read(np.ones((1, plan.n), dtype=bool))
     if not dense.ok[0]:
         raise RunFailed(
             f"model {work.config.title}: the loss of the whole model is not finite on this text; "
             "try --dtype float32"
         )
-    return plan
 
 
 def _described(workload: Workload) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -16,10 +16,12 @@ import psutil
 from layershap.directory import write_whole
 from layershap.report import (
     Dense,
+    ErrorPoint,
     Estimate,
     FitScore,
     PlayerValues,
     Provenance,
+    Ranking,
     Recommendation,
     Report,
     Rival,
@@ -27,8 +29,11 @@ from layershap.report import (
     TextFacts,
     render,
 )
+from layershap.stages.confidence import confidence
 from layershap.stages.fit import read_evaluation
 from layershap.workspace import CALIBRATION, Workspace
+from shapley import Values
+from shapley.values import NORMAL_975
 
 __all__ = ["report"]
 
@@ -72,6 +77,12 @@ def report(work: Workspace, *, command: str, seconds: float) -> Path:
         interactions=tuple(tuple(row) for row in values["interactions"]),
         excluded=counts.non_finite + counts.failed,
         warnings=tuple(_warnings(work, values, searched)),
+        rankings=tuple(
+            Ranking(entry["k"], tuple(confidence(values["ranking"], entry["k"])))
+            for entry in values["ranking"]
+        ),
+        errors=tuple(ErrorPoint(**point) for point in values["error_history"]),
+        halving=values["budget_to_halve_errors"],
     )
     write_whole(directory.report, render(content))
     return directory.report
@@ -124,7 +135,12 @@ def _speed(item: Mapping[str, Any], name: str) -> Estimate | None:
 def _panels(values: Mapping[str, Any]) -> tuple[PlayerValues, ...]:
     shapley, restricted = values["shapley"], values["restricted"]
     return (
-        PlayerValues("Shapley value", shapley["status_text"], _estimates(shapley)),
+        PlayerValues(
+            "Shapley value",
+            shapley["status_text"],
+            _estimates(shapley),
+            _with_text(shapley, values["shapley_text_standard_errors"]),
+        ),
         PlayerValues(
             f"Value with at most {values['restricted_to']} removed",
             "The mean contribution to nearly whole models, the ones that pruning leaves.",
@@ -136,6 +152,20 @@ def _panels(values: Mapping[str, Any]) -> tuple[PlayerValues, ...]:
 def _estimates(values: Mapping[str, Any]) -> tuple[Estimate, ...]:
     columns = (values["values"], values["lower"], values["upper"])
     return tuple(Estimate(*map(_number, row)) for row in zip(*columns, strict=True))
+
+
+def _with_text(
+    shapley: Mapping[str, Any], text_errors: Sequence[float] | None
+) -> tuple[Estimate, ...]:
+    """The values with intervals that hold the sampling's and the text's uncertainty."""
+    if text_errors is None:
+        return ()
+    found = Values.from_dict(shapley)
+    own = np.where(np.isfinite(found.standard_errors), found.standard_errors, 0.0)
+    text = NORMAL_975 * np.array(text_errors)
+    half = np.sqrt((found.quantile * own) ** 2 + text**2)
+    ends = zip(found.values, found.values - half, found.values + half, strict=True)
+    return tuple(Estimate(*map(float, row)) for row in ends)
 
 
 def _fit(work: Workspace) -> SurrogateFit:
@@ -171,14 +201,14 @@ def _warnings(work: Workspace, values: Mapping[str, Any], searched: Mapping[str,
             "Every coalition was measured: values and chosen sets are exact on the calibration "
             "text, and the surrogate serves queries only."
         )
-    if values["shapley"]["status"] == "FELL_BACK":
+    if values["shapley"]["status"] in ("ROUGH", "SURROGATE"):
         found.append(values["shapley"]["status_text"])
     errors = values["shapley_text_standard_errors"]
     if errors is not None:
         spread = float(np.median(errors))
         found.append(
             f"Other calibration text of this kind would move a value by about {spread:.3f} "
-            "(median standard error over sequences); the bars' intervals leave this out."
+            "(median standard error over sequences); the pale ends of the bars' intervals hold it."
         )
     return found
 

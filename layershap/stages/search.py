@@ -14,6 +14,7 @@ from jaxtyping import Bool
 
 from cluster import Records
 from layershap.stages.baselines import baseline_sets
+from layershap.stages.design import read_design
 from layershap.stages.fit import Fitted, fit, fit_quietly, load_fitted
 from layershap.stages.plan import Plan, make_plan
 from layershap.workspace import CALIBRATION, Workspace
@@ -29,12 +30,13 @@ def search(work: Workspace, fitted: Fitted | None = None) -> dict[str, Any]:
     """Settle on the best measured set for each count and write `candidates.json`."""
     plan = make_plan(work.config, len(work.players))
     first = fitted or load_fitted(work)
-    proposed = _rounds(work, plan, first)
+    design = read_design(work)
+    proposed = _rounds(work, plan, design, first)
     with_baselines = baseline_sets(work, plan.counts)
     records = work.campaign(CALIBRATION).read()
     best = {count: _best(records, count, proposed, with_baselines) for count in plan.counts}
     campaign = work.campaign(CALIBRATION)
-    spent = int((~campaign.missing(plan.design)).sum()) + len(proposed)
+    spent = len(design) + len(proposed)
     extra = campaign.counts().total - spent
     content = {
         "fingerprint": campaign.fingerprint,
@@ -58,13 +60,15 @@ def search(work: Workspace, fitted: Fitted | None = None) -> dict[str, Any]:
     return content
 
 
-def _rounds(work: Workspace, plan: Plan, fitted: Fitted) -> dict[Set, tuple[str, float]]:
+def _rounds(
+    work: Workspace, plan: Plan, design: Bool[np.ndarray, "m n"], fitted: Fitted
+) -> dict[Set, tuple[str, float]]:
     """Search, measure and refit until the best sets are stable or the budget is spent.
 
     Returns the source and the predicted utility of every set that was measured for the search.
     """
     proposed: dict[Set, tuple[str, float]] = {}
-    design = set(keys(plan.design))
+    designed = set(keys(design))
     leaders: dict[int, Set] = {}
     for number in range(1, work.config.rounds + 1):
         game = fitted.game(work.players)
@@ -78,7 +82,7 @@ def _rounds(work: Workspace, plan: Plan, fitted: Fitted) -> dict[Set, tuple[str,
                 if rank >= len(candidates) or len(new) >= room:
                     continue
                 candidate = candidates[rank]
-                known = candidate.removed in proposed or _key(plan.n, candidate.removed) in design
+                known = candidate.removed in proposed or _key(plan.n, candidate.removed) in designed
                 taken = sum(len(s) == len(candidate.removed) for s in new)
                 if not known and taken < work.config.candidates:
                     proposed[candidate.removed] = (candidate.source, candidate.utility)
@@ -87,16 +91,16 @@ def _rounds(work: Workspace, plan: Plan, fitted: Fitted) -> dict[Set, tuple[str,
             break
         rows = np.array([without(plan.n, removed) for removed in new])
         work.measure(CALIBRATION, rows, f"search round {number}")
-        before, leaders = leaders, _leaders(work, plan, proposed)
+        before, leaders = leaders, _leaders(work, plan, _tried(design, proposed))
         work.console.say(f"search round {number}: {len(new)} candidates measured")
         if leaders == before:
             break
-        fitted = fit_quietly(work, _tried(plan, proposed))
+        fitted = fit_quietly(work, _tried(design, proposed))
     return proposed
 
 
-def _leaders(work: Workspace, plan: Plan, proposed: Iterable[Set]) -> dict[int, Set]:
-    records = work.campaign(CALIBRATION).read(_tried(plan, proposed))
+def _leaders(work: Workspace, plan: Plan, tried: Bool[np.ndarray, "m n"]) -> dict[int, Set]:
+    records = work.campaign(CALIBRATION).read(tried)
     removed = (~records.coalitions).sum(axis=1)
     leaders = {}
     for count in plan.counts:
@@ -138,9 +142,10 @@ def _best(
     return sets
 
 
-def _tried(plan: Plan, proposed: Iterable[Set]) -> Bool[np.ndarray, "m n"]:
+def _tried(design: Bool[np.ndarray, "m n"], proposed: Iterable[Set]) -> Bool[np.ndarray, "k n"]:
     """What the search has measured so far, the design included."""
-    return np.concatenate([plan.design, [without(plan.n, removed) for removed in proposed]])
+    rows = [without(design.shape[1], removed) for removed in proposed]
+    return np.concatenate([design, rows]) if rows else design
 
 
 def _key(n: int, removed: Set) -> bytes:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from cluster import Records
-from layershap.errors import UserError
+from layershap.stages.choosing import estimator, has_ends, measured_state
+from layershap.stages.confidence import confidence, rankings, text_uncertainty
+from layershap.stages.design import read_design
 from layershap.stages.fit import Fitted, load_fitted
-from layershap.stages.plan import Plan, make_plan
+from layershap.stages.history import budget_to_halve, error_history
+from layershap.stages.plan import make_plan
 from layershap.workspace import CALIBRATION, Workspace
-from sampling import keys
 from shapley import (
+    State,
+    Status,
     TableGame,
     Values,
-    bootstrap_values,
-    corrected_values,
     estimate_interactions,
     exact_interactions,
     exact_restricted,
@@ -33,35 +36,102 @@ __all__ = ["values"]
 _MOST_EXACT_INTERACTIONS = 14
 
 
-def values(work: Workspace, fitted: Fitted | None = None) -> dict[str, Any]:
-    """Compute and write `values.json`: Shapley and size-restricted values, interactions."""
+def values(
+    work: Workspace,
+    fitted: Fitted | None = None,
+    rows: Bool[np.ndarray, "m n"] | None = None,
+) -> dict[str, Any]:
+    """Compute and write `values.json`: Shapley and size-restricted values, interactions.
+
+    Args:
+        work: the run.
+        fitted: the surrogate; the saved one when omitted.
+        rows: measured coalitions that the Shapley values rest on; the design when omitted.
+    """
     plan = make_plan(work.config, len(work.players))
-    records = work.campaign(CALIBRATION).read(plan.design)
+    records = work.campaign(CALIBRATION).read(read_design(work) if rows is None else rows)
     fitted = fitted or load_fitted(work)
     game = fitted.game(work.players)
     r = max(plan.counts)
-    if plan.exact and records.ok.all():
+    exact = len(records) == 1 << plan.n and bool(records.ok.all())
+    if exact:
         table = TableGame(_table(records), work.players)
-        shapley, restricted = exact_values(table), exact_restricted(table, r)
+        restricted = exact_restricted(table, r)
+        explained = Explained(exact_values(table), regression_operator(records.coalitions, plan.n))
     else:
-        shapley = _sampled(records, fitted, work)
         restricted = restricted_values(game, r, seed=work.config.seed)
-    interactions, errors = _interactions(plan, records, fitted, work)
+        explained = _explained(work, records, fitted)
+    shapley = explained.values
+    text = text_uncertainty(records, explained.operator, work.config.seed)
+    history = list(error_history(explained.state, shapley)) if explained.state else []
+    interactions, errors = _interactions(exact, records, fitted, work)
     content = {
         "fingerprint": work.campaign(CALIBRATION).fingerprint,
         "unit": work.utility.unit,
         "utility": work.utility.metric,
         "shapley": shapley.to_dict(),
-        "shapley_text_standard_errors": _text_errors(records, shapley, work.config.seed),
+        "shapley_text_standard_errors": None if text is None else text.standard_errors.tolist(),
+        "ranking": rankings(shapley, plan.counts, text, work.config.seed),
+        "error_history": [asdict(point) for point in history],
+        "budget_to_halve_errors": budget_to_halve(plan, history),
         "restricted": restricted.to_dict(),
         "restricted_to": r,
         "interactions": interactions,
         "interaction_standard_errors": errors,
     }
     work.directory.write_json(work.directory.values, content)
+    _say(work, content)
+    return content
+
+
+def _say(work: Workspace, content: dict[str, Any]) -> None:
+    """Tell the least valuable players, how sure that is, and what surer values would take."""
+    shapley = Values.from_dict(content["shapley"])
     least = [f"{work.players[i]} ({shapley.values[i]:+.3f})" for i in shapley.ranking()[:3]]
     work.console.say(f"least valuable {work.config.noun}s: {', '.join(least)}")
-    return content
+    for line in confidence(content["ranking"]):
+        work.console.say(f"  {line}")
+    if shapley.status is Status.ROUGH:
+        work.console.warn(shapley.status.value)
+    if content["error_history"]:
+        largest = content["error_history"][-1]["largest"]
+        budget = content["budget_to_halve_errors"]
+        more = "" if budget is None else f"; about --budget {budget} would halve it"
+        work.console.say(
+            f"largest standard error {largest:.4f} {work.utility.unit} from {shapley.spent} "
+            f"coalitions{more}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """Shapley values and how they follow from the measurements.
+
+    Attributes:
+        values: the values.
+        operator: takes the finite utilities of the measurements to the values, if they are linear.
+        state: the measurements, where the values rest on a part of all coalitions.
+    """
+
+    values: Values
+    operator: Float[np.ndarray, "n m"] | None = None
+    state: State | None = None
+
+
+def _explained(work: Workspace, records: Records, fitted: Fitted) -> Explained:
+    state = measured_state(records, work.config.seed)
+    if not has_ends(state):
+        work.console.warn(
+            f"The model without any {work.config.noun} has no finite loss: the values are the "
+            "surrogate's own."
+        )
+        game = SurrogateGame(fitted.regressor, work.players)
+        return Explained(surrogate_values(game, state.n, seed=work.config.seed))
+    method = estimator()
+    with work.console.status(f"values from {state.spent} coalitions"):
+        learned = method.learn(state)
+        found = method.report(state, learned)
+    return Explained(found, learned.operator, state)
 
 
 def _table(records: Records) -> Float[np.ndarray, "M"]:
@@ -71,68 +141,23 @@ def _table(records: Records) -> Float[np.ndarray, "M"]:
     return table
 
 
-def _sampled(records: Records, fitted: Fitted, work: Workspace) -> Values:
-    """Surrogate values corrected on the design's coalitions, which are uniform in each size."""
-    n = len(work.players)
-    # The surrogate without its memory of measurements: the correction needs its own predictions.
-    game = SurrogateGame(fitted.regressor, work.players)
-    own = surrogate_values(game, n, seed=work.config.seed)
-    kept = records.coalitions[records.ok]
-    sizes = set(kept.sum(axis=1).tolist())
-    if not {0, n} <= sizes:
-        work.console.warn(
-            "The model without any layer has no finite loss: the values are the surrogate's own."
-        )
-        return own
-    fitted_keys = keys(fitted.coalitions[fitted.used])
-    held_out = dict(zip(fitted_keys, fitted.regressor.out_of_fold_, strict=True))
-    out_of_fold = np.array([held_out.get(key, np.nan) for key in keys(kept)])
-    if np.isnan(out_of_fold[kept.any(axis=1)]).any():
-        raise UserError(
-            f"{work.directory.surrogate}: fitted before some coalitions were measured; "
-            f"run layershap fit {work.directory.path} again"
-        )
-    return corrected_values(
-        kept,
-        records.utilities[records.ok],
-        fitted.regressor.predict(kept),
-        own,
-        out_of_fold,
-        budget=work.config.budget,
-        seed=work.config.seed,
-    )
-
-
 def _interactions(
-    plan: Plan, records: Records, fitted: Fitted, work: Workspace
+    exact: bool, records: Records, fitted: Fitted, work: Workspace
 ) -> tuple[list[list[float]], list[list[float]] | None]:
     """Pairwise Shapley interactions and their standard errors (None where they are exact).
 
     The model without any layer gets the surrogate's value. It is often tens of nats from all
     else, and its true value would put the same large number into every pair.
     """
-    if plan.exact and records.ok.all() and plan.n <= _MOST_EXACT_INTERACTIONS:
+    n = len(work.players)
+    if exact and n <= _MOST_EXACT_INTERACTIONS:
         table = _table(records)
-        table[0] = fitted.regressor.predict(np.zeros((1, plan.n), dtype=bool))[0]
+        table[0] = fitted.regressor.predict(np.zeros((1, n), dtype=bool))[0]
         return exact_interactions(table).tolist(), None
     known = fitted.coalitions[fitted.used], fitted.utilities[fitted.used]
     game = SurrogateGame(fitted.regressor, work.players, measured=known)
-    estimate = estimate_interactions(game, seed=work.config.seed, calls=_calls(plan.n))
+    estimate = estimate_interactions(game, seed=work.config.seed, calls=_calls(n))
     return estimate.values.tolist(), estimate.standard_errors.tolist()
-
-
-def _text_errors(records: Records, shapley: Values, seed: int) -> list[float] | None:
-    """Standard errors over the choice of sequences or items, None with a single one."""
-    kept = records.ok
-    sizes = set(records.coalitions[kept].sum(axis=1).tolist())
-    n = len(records.players)
-    if len(records.weights) < 2 or not {0, n} <= sizes:
-        return None
-    weight = shapley.diagnostics.get("unpaired_weight", 1.0)
-    operator = regression_operator(records.coalitions[kept], n, weight)
-    weights = records.weights.astype(float)
-    found = bootstrap_values(operator, records.vectors[kept], weights, seed)
-    return found.standard_errors.tolist()
 
 
 def _calls(n: int) -> int:

@@ -1,0 +1,69 @@
+"""Which coalitions to measure next: those that tell most about the values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cluster import Records
+from layershap.stages.design import OPENING, Round, joined, new_rows
+from layershap.stages.plan import Plan
+from layershap.workspace import CALIBRATION, Workspace
+from shapley import State, start
+from surrogate.adaptive import AdaptiveValues
+
+__all__ = ["estimator", "has_ends", "measured_state", "next_round"]
+
+
+def estimator() -> AdaptiveValues:
+    """The estimator of a run.
+
+    It counts coalitions alike. Counting the layers that each adds to its round makes rounds
+    cheaper, but the values no better for the same layer evaluations (benchmarks/adaptive_cost).
+    """
+    return AdaptiveValues()
+
+
+def measured_state(records: Records, seed: int) -> State:
+    """What is known after measuring: the coalitions with a finite utility, in their order."""
+    return start(records.players, seed).extended(
+        records.coalitions[records.ok], records.utilities[records.ok]
+    )
+
+
+def has_ends(state: State) -> bool:
+    """Whether the utilities of all and of none are known, and enough others for values."""
+    sizes = set(state.coalitions.sum(axis=1).tolist())
+    return {0, state.n} <= sizes and state.spent >= min(state.n + 2, 1 << state.n)
+
+
+def next_round(work: Workspace, plan: Plan, rounds: Sequence[Round], size: int) -> Round | None:
+    """What to measure after the rounds that are measured; None when the design is complete.
+
+    What the opening still lacks comes first, also after the budget was raised. Where no process
+    can be fitted, the fixed design is filled up.
+
+    Args:
+        work: the run.
+        plan: its plan.
+        rounds: chosen so far, all measured.
+        size: coalitions of the whole design.
+    """
+    known = joined(rounds, plan.n)
+    room = size - len(known)
+    if room <= 0:
+        return None
+    opening = new_rows(plan.opening, known)[:room]
+    if len(opening):
+        return Round(OPENING, opening)
+    records = work.campaign(CALIBRATION).read(known)
+    state = measured_state(records, work.config.seed)
+    if has_ends(state):
+        # What has no finite utility is no part of the state, and would be proposed again.
+        lost = int((~records.ok).sum())
+        with work.console.status("choosing what to measure next"):
+            proposed = estimator().propose(state, room + lost)
+        chosen = new_rows(proposed, known)[:room]
+        if len(chosen):
+            return Round("chosen", chosen)
+    rest = new_rows(plan.design, known)[:room]
+    return Round("fixed", rest) if len(rest) else None

@@ -1,0 +1,124 @@
+"""How sure the ranking is, on the calibration text and on text of its kind in general."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from cluster import Records
+from shapley import RankingStatement, Status, Values, bootstrap_values, ranking_statements
+
+__all__ = ["FEW", "TextErrors", "confidence", "rankings", "text_uncertainty"]
+
+FEW = 3
+
+
+@dataclass(frozen=True, eq=False)
+class TextErrors:
+    """By how much values on the calibration text differ from those on all text of its kind.
+
+    Attributes:
+        standard_errors: by resampling the sequences or items.
+        covariance: of the same, from the sequences' own values.
+    """
+
+    standard_errors: Float[np.ndarray, "n"]
+    covariance: Float[np.ndarray, "n n"]
+
+
+def text_uncertainty(
+    records: Records, operator: Float[np.ndarray, "n m"] | None, seed: int
+) -> TextErrors | None:
+    """The uncertainty of values over the choice of sequences or items.
+
+    Args:
+        records: measurements.
+        operator: takes their finite utilities to the values.
+        seed: of the resampling.
+
+    Returns:
+        None with a single sequence, or without an operator.
+    """
+    scored = records.weights > 0
+    if operator is None or scored.sum() < 2:
+        return None
+    vectors_mS = records.vectors[records.ok][:, scored]
+    weights_S = records.weights[scored].astype(np.float64)
+    found = bootstrap_values(operator, vectors_mS, weights_S, seed)
+    share_S = weights_S / weights_S.sum()
+    apart_nS = (operator @ vectors_mS - found.values[:, None]) * share_S
+    size = len(share_S)
+    return TextErrors(found.standard_errors, size / (size - 1) * apart_nS @ apart_nS.T)
+
+
+def rankings(
+    values: Values, counts: Sequence[int], text: TextErrors | None, seed: int
+) -> list[dict[str, Any]]:
+    """What can be said of the least valuable players, for each number of them.
+
+    Each entry has `k`, the `players` of least value, the `probability` that these are the k least
+    valuable on the calibration text, `probability_on_such_text` of the same for all text of its
+    kind (None where it is not known) and the `sentences` of :func:`shapley.ranking_sentences`.
+    There are none where the values have no standard errors that hold all of their error.
+    """
+    unknown = values.status is Status.SURROGATE or not np.isfinite(values.standard_errors).all()
+    if unknown:
+        return []
+    n = len(values.players)
+    own = values.covariance
+    own = np.diag(values.standard_errors**2) if own is None else own
+    found = []
+    for k in sorted({min(FEW, n - 1), *counts}):
+        said = ranking_statements(values, k, seed=seed)
+        other = None if text is None else own + text.covariance
+        found.append(
+            {
+                "k": k,
+                "players": [values.players[player] for player in values.ranking()[:k]],
+                "probability": _of_set(said).probability,
+                "probability_on_such_text": None
+                if other is None
+                else _of_set(ranking_statements(values, k, other, seed=seed)).probability,
+                "exact": values.status is Status.EXACT,
+                "sentences": [statement.sentence for statement in said],
+            }
+        )
+    return found
+
+
+def confidence(ranking: Sequence[dict[str, Any]], k: int | None = None) -> list[str]:
+    """Sentences about the k least valuable players: each of them, the set, and in general.
+
+    Args:
+        ranking: entries of :func:`rankings`.
+        k: number of players; three or next to it when omitted.
+    """
+    if not ranking:
+        return []
+    entry = min(ranking, key=lambda item: (abs(item["k"] - (k or FEW)), item["k"]))
+    size = int(entry["k"])
+    told = ["the ranking is exact on the calibration text"] if entry["exact"] else []
+    if not entry["exact"]:
+        told = entry["sentences"][: size + 1 if size > 1 else 1]
+    wider = entry["probability_on_such_text"]
+    if wider is not None:
+        names = ", ".join(entry["players"])
+        these = f"{names} is the least" if size == 1 else f"the {size} least valuable are {names}"
+        these += " valuable" if size == 1 else ""
+        told = [*told, f"{these}, on text of this kind in general: {_share(wider)}"]
+    return told
+
+
+def _of_set(statements: Sequence[RankingStatement]) -> RankingStatement:
+    """The statement about all of the least valuable players together."""
+    return next((s for s in statements if s.kind == "set"), statements[0])
+
+
+def _share(probability: float) -> str:
+    if probability > 0.99:
+        return "over 99 %"
+    return "under 1 %" if probability < 0.01 else f"{100 * probability:.0f} %"

@@ -1,0 +1,70 @@
+"""How the errors of the values fell as coalitions were measured."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from layershap.stages.plan import Plan
+from shapley import State, Values, advise
+from surrogate.adaptive import AdaptiveValues, fit_values
+
+__all__ = ["ErrorPoint", "budget_to_halve", "error_history"]
+
+POINTS = 6
+
+
+@dataclass(frozen=True)
+class ErrorPoint:
+    """Standard errors of the values from the first measurements.
+
+    Attributes:
+        evaluations: distinct coalitions.
+        largest: of all players' standard errors, in units of the utility.
+        root_mean_square: of them.
+    """
+
+    evaluations: int
+    largest: float
+    root_mean_square: float
+
+
+def error_history(state: State, values: Values) -> Iterator[ErrorPoint]:
+    """Yields the errors at about six numbers of evaluations, the last with the given values.
+
+    Args:
+        state: all measurements in their order, the full and the empty coalition first.
+        values: from all of them.
+    """
+    least = 2 * state.n
+    counts = np.geomspace(least, state.spent, POINTS).astype(int)[:-1]
+    for count in np.unique(counts[counts < 0.95 * state.spent]).tolist():
+        early = dataclasses.replace(
+            state, coalitions=state.coalitions[:count], utilities=state.utilities[:count]
+        )
+        if {0, state.n} <= set(early.coalitions.sum(axis=1).tolist()):
+            learned = fit_values(early)
+            yield _point(AdaptiveValues().report(early, learned))
+    yield _point(values)
+
+
+def budget_to_halve(plan: Plan, history: Sequence[ErrorPoint]) -> int | None:
+    """The budget of a run whose largest standard error would be half as large, if it can be told.
+
+    Args:
+        plan: of this run.
+        history: its errors.
+    """
+    if not history or history[-1].largest <= 0:
+        return None
+    errors = [(point.evaluations, point.largest) for point in history]
+    needed = advise(errors, history[-1].largest / 2, 1 << plan.n)
+    return None if needed is None else plan.budget_for(needed)
+
+
+def _point(values: Values) -> ErrorPoint:
+    errors = values.standard_errors
+    return ErrorPoint(values.spent, float(errors.max()), float(np.sqrt((errors**2).mean())))
