@@ -44,7 +44,7 @@ class Status(enum.Enum):
         " values come from the regression on the measured coalitions alone."
     )
     QUADRATURE = (
-        "The values of a Gaussian process on coalitions chosen for them, in closed form; the"
+        "The values of a Gaussian process fitted to the measured coalitions, in closed form; the"
         " intervals are widened by how far earlier estimates really moved."
     )
     ROUGH = (

@@ -216,3 +216,20 @@ def test_a_damaged_file_is_one_line(run, change, said):
 def test_stages_wait_for_the_design(run):
     keep_rounds(run, 1)
     assert "12 of the design's 20 coalitions are measured" in refused("fit", run)
+
+
+def test_values_go_on_until_they_are_sure_enough_or_say_what_it_takes(run):
+    status, _, err = call("fit", run)
+    assert status == 0, err
+    status, out, err = call("values", run, "--target-se", 1000)
+    assert status == 0, err
+    assert "is not reached" not in err
+    assert "Shapley values, nats per token" in out
+    status, _, err = call("values", run, "--target-se", "1e-12", "--budget", 26)
+    assert status == 0, err
+    assert "--target-se 1e-12 is not reached with 26 coalitions" in err
+    with opened(run) as work:
+        plan = make_plan(work.config, 5)
+        assert len(joined(read_rounds(work, plan), 5)) == 26
+        assert len(read_design(work)) == plan.size == 20
+    assert "--target-se" in refused("values", run, "--budget", 26)

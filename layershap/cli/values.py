@@ -103,6 +103,7 @@ def _values_of_run(run: Path, target: float | None, budget: int | None) -> None:
 
     console = Console()
     with open_workspace(*read_run(run), console) as work:
+        noun = work.config.noun
         if target is None:
             content = stage(work)
         else:
@@ -119,7 +120,8 @@ def _values_of_run(run: Path, target: float | None, budget: int | None) -> None:
         [name, *(f"{shapley[c][i]:+.4f}" if shapley[c][i] is not None else "–" for c in _COLUMNS)]
         for i, name in enumerate(shapley["players"])
     ]
-    console.table("Shapley values, nats per token", ["layer", "value", "from", "to (95 %)"], rows)
+    headings = [noun, "value", "from", "to (95 %)"]
+    console.table(f"Shapley values, {content['unit']}", headings, rows)
     click.echo(f"Next: layershap search {run}")
 
 
