@@ -9,12 +9,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import stats
 
-from sampling import empty, enumerate_all, full, keys, stream
+from sampling import empty, enumerate_all, full, stream
 from sampling.costs import Costs
 from sampling.pairs import paired
 from shapley.estimator import State
-from shapley.exact import exact_values, relabelled
-from shapley.game import TableGame
+from shapley.estimators.measured import exact_if_complete, unmeasured
 from shapley.values import Status, Values
 from surrogate.posterior import ValuePosterior, choose, value_posterior
 from surrogate.process import fit_kernel
@@ -88,12 +87,11 @@ class AdaptiveValues:
         n, spent = state.n, state.spent
         if count < 1:
             return np.empty((0, n), dtype=bool)
-        known = set(keys(state.coalitions))
         opening = _opening(n, state.seed)
         # Measurements of another origin open as well.
-        if spent < len(opening) and len(missing := _without(opening, known)):
-            return missing[:count]
-        pool = self._pool(state, known)
+        if spent < len(opening) and len(missing := unmeasured(state, opening, count)):
+            return missing
+        pool = self._pool(state)
         batch = min(count, max(n, int(self.growth * spent)))
         # A last step of a few coalitions is not worth a fit of its own.
         batch = min(len(pool), count if count - batch < n // 2 else batch)
@@ -102,14 +100,14 @@ class AdaptiveValues:
         posterior = fit_values(state).posterior
         return pool[choose(posterior, pool, batch, self.costs and self.costs(pool))]
 
-    def _pool(self, state: State, known: set[bytes]) -> Bool[np.ndarray, "N n"]:
+    def _pool(self, state: State) -> Bool[np.ndarray, "N n"]:
         n = state.n
         if n <= MOST_ENUMERATED:
             rows = enumerate_all(n)
         else:
             fresh = paired(n, self.pool, state.seed + state.spent + 1)
             rows = np.unique(np.concatenate([fresh, ~state.coalitions]), axis=0)
-        rows = _without(rows, known)
+        rows = unmeasured(state, rows, len(rows))
         # Equal worth is settled by place: a random order keeps it from following the numbering.
         return rows[stream(state.seed, "pool", state.spent).permutation(len(rows))]
 
@@ -124,11 +122,8 @@ class AdaptiveValues:
             ValueError: if the empty coalition or the full one was not measured, or fewer than
                 ``n + 2`` coalitions were (``2^n`` if that is less).
         """
-        n, spent = state.n, state.spent
-        if spent == 1 << n:
-            table = np.empty(1 << n)
-            table[state.coalitions @ (1 << np.arange(n, dtype=np.int64))] = state.utilities
-            return relabelled(exact_values(TableGame(table, state.players)), self.name, spent)
+        if (exact := exact_if_complete(state, self.name)) is not None:
+            return exact
         return self.report(state, self.learn(state))
 
     def learn(self, state: State) -> LearnedValues:
@@ -254,7 +249,3 @@ def _opening(n: int, seed: int) -> Bool[np.ndarray, "k n"]:
     rows = np.concatenate([singles, pairs[(sizes > 1) & (sizes < n - 1)]])
     rows = rows[np.sort(np.unique(rows, axis=0, return_index=True)[1])]
     return rows[: max(PILOT * n, n + 2)]
-
-
-def _without(rows: Bool[np.ndarray, "B n"], known: set[bytes]) -> Bool[np.ndarray, "k n"]:
-    return rows[np.array([key not in known for key in keys(rows)], dtype=bool)]
