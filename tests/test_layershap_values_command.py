@@ -318,7 +318,7 @@ def test_small_games_may_have_small_budgets(here):
 
 def test_a_run_takes_no_options_of_games(here):
     assert "exactly one of" in refused()
-    assert "--budget: goes with" in refused("runs/demo", "--budget", 5)
+    assert "--budget: with RUN it goes with --target-se" in refused("runs/demo", "--budget", 5)
     assert "--json: goes with" in refused("runs/demo", "--json")
     assert "layershap run" in refused("runs/demo")
 
