@@ -240,7 +240,7 @@ def _fit_processes(
             targets,
             training[k],
             rng=stream(settings.seed, "surrogate process", k),
-            evidence_rows=600 if final else 400,
+            evidence_rows=600 if final else 300,
             points=settings.process_points,
             iterations=(COLD_ITERATIONS if warm is None else WARM_ITERATIONS) + 15 * final,
             components=RIVALS[place][0],
