@@ -24,6 +24,7 @@ from scipy.special import gammaln
 from benchmarks.options import options_parser
 from benchmarks.report_bars import Bar, write
 from benchmarks.surrogate_speed import layer_game
+from llm import count_layer_evaluations
 from sampling import empty, full
 from sampling.coalitions import enumerate_all
 from sampling.costs import PrefixCosts
@@ -94,12 +95,7 @@ def _weights(n: int) -> Float[np.ndarray, "n"]:
 
 def _walk(rows: Bool[np.ndarray, "B n"]) -> float:
     """Distinct prefixes of kept layers, and a head for each coalition."""
-    costs = PrefixCosts(rows, head=_HEAD)
-    total = 0.0
-    for place in range(len(rows)):
-        total += float(costs.now()[place])
-        costs.take(place)
-    return total
+    return count_layer_evaluations(rows) + _HEAD * len(rows)
 
 
 def _pairs(game: FunctionGame, budgets: Sequence[int], seed: int) -> Iterator[Round]:

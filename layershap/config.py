@@ -79,7 +79,7 @@ class RunConfig(BaseModel):
     design: Annotated[Literal["adaptive", "fixed"], Setting("DESIGN", "Measuring")] = Field(
         default="adaptive",
         description="Which sets are measured for the values: adaptive chooses two fifths of them "
-        "in rounds, where they tell most for their time; fixed decides all beforehand.",
+        "in rounds, where they tell most; fixed decides all beforehand.",
     )
     score_share: Annotated[float, Setting("SHARE", "Measuring")] = Field(
         default=1.0,

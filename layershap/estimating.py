@@ -253,11 +253,8 @@ def _earlier(
     found = []
     for share in (0.8, 0.64, 0.5):
         m = int(share * state.spent)
-        shorter = dataclasses.replace(
-            state, coalitions=state.coalitions[:m], utilities=state.utilities[:m]
-        )
         try:
-            found.append((m, _worst(estimator.result(shorter))))
+            found.append((m, _worst(estimator.result(state.first(m)))))
         except ValueError:  # too few for this estimator
             break
     return found

@@ -211,8 +211,8 @@ class Workspace:
                 coalitions,
                 progress=update,
                 order=self.config.order,
-                player_costs=self.player_costs,
-                head_cost=self.head_cost,
+                player_costs=self._player_costs,
+                head_cost=self._head_cost,
             )
 
     def close_workers(self) -> None:
@@ -241,21 +241,6 @@ class Workspace:
         cores = os.cpu_count() or 1
         return max(1, min(4, cores // self.config.cpus_per_worker))
 
-    @property
-    def head_cost(self) -> float:
-        """Work of the head and of all that is protected, in units of a layer or half of one."""
-        size, slots = self.footprint, self.roster.slots
-        inside = (1 - size.other_bytes / size.total_bytes) * size.parameters
-        unit = inside / sum(len(slot.units) for slot in slots)
-        protected = sum(len(slot.units) for slot in slots if slot.player is None)
-        return size.vocabulary * size.hidden_size / unit + protected
-
-    @property
-    def player_costs(self) -> Float[np.ndarray, "n"]:
-        """Work of each player, in the same units."""
-        slots = [slot for slot in self.roster.slots if slot.player is not None]
-        return np.array([float(len(slot.units)) for slot in slots])
-
     @cached_property
     def _campaigns(self) -> dict[str, Campaign]:
         return {}
@@ -266,6 +251,21 @@ class Workspace:
 
         with self.console.status(f"reading the weights of {self.config.title}"):
             return checkpoint_fingerprint(self.spec)
+
+    @property
+    def _head_cost(self) -> float:
+        """Work of the head and of all that is protected, in units of a layer or half of one."""
+        size, slots = self.footprint, self.roster.slots
+        inside = (1 - size.other_bytes / size.total_bytes) * size.parameters
+        unit = inside / sum(len(slot.units) for slot in slots)
+        protected = sum(len(slot.units) for slot in slots if slot.player is None)
+        return size.vocabulary * size.hidden_size / unit + protected
+
+    @property
+    def _player_costs(self) -> Float[np.ndarray, "n"]:
+        """Work of each player, in the same units."""
+        slots = [slot for slot in self.roster.slots if slot.player is not None]
+        return np.array([float(len(slot.units)) for slot in slots])
 
     def _crew(self, name: str) -> Crew:
         """Workers that hold the model and one text; at most one crew at a time has the machine."""

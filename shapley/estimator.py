@@ -47,6 +47,17 @@ class State:
         """Distinct coalitions evaluated."""
         return len(self.coalitions)
 
+    @property
+    def has_ends(self) -> bool:
+        """Whether the full and the empty coalition are measured."""
+        return {0, self.n} <= set(self.coalitions.sum(axis=1).tolist())
+
+    def first(self, count: int) -> State:
+        """Returns the state after the first ``count`` measurements."""
+        return dataclasses.replace(
+            self, coalitions=self.coalitions[:count], utilities=self.utilities[:count]
+        )
+
     def extended(
         self, coalitions: Bool[np.ndarray, "k n"], utilities: Float[np.ndarray, "k"]
     ) -> State:

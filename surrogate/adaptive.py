@@ -158,17 +158,12 @@ class AdaptiveValues:
 
 
 def fit_values(
-    state: State,
-    count: int | None = None,
-    *,
-    rows: int | None = None,
-    iterations: int = QUICK_ITERATIONS,
+    state: State, *, rows: int | None = None, iterations: int = QUICK_ITERATIONS
 ) -> LearnedValues:
-    """Fits the process to the first measurements of a state and takes its values.
+    """Fits the process to what is measured and takes its values.
 
     Args:
-        state: with the empty coalition and the full one among the first measurements.
-        count: how many measurements to use; all when omitted.
+        state: with the empty coalition and the full one among the measurements.
         rows: most measurements that the kernel is fitted to (cost grows with the cube); some
             hundreds when omitted.
         iterations: of the kernel's fit.
@@ -177,18 +172,15 @@ def fit_values(
         ValueError: if there are fewer than ``n + 2`` measurements, or the empty or the full
             coalition is not among them.
     """
-    n = state.n
-    count = state.spent if count is None else count
-    coalitions, utilities = state.coalitions[:count], state.utilities[:count]
-    sizes = coalitions.sum(axis=1)
-    if count < min(n + 2, 1 << n) or not {0, n} <= set(sizes.tolist()):
+    n, count = state.n, state.spent
+    if count < min(n + 2, 1 << n) or not state.has_ends:
         raise ValueError(
             f"values of {n} players need at least {min(n + 2, 1 << n)} coalitions, the full and"
             f" the empty one among them, got {count}; measure more"
         )
-    used = sizes > 0
+    used = state.coalitions.any(axis=1)
     nothing = int(np.flatnonzero(~used)[0])
-    signs, inner = np.where(coalitions[used], 1.0, -1.0), utilities[used]
+    signs, inner = np.where(state.coalitions[used], 1.0, -1.0), state.utilities[used]
     mean, scale = float(inner.mean()), float(inner.std())
     scale = scale if scale > 1e-12 * max(1.0, abs(mean)) else 1.0
     targets = (inner - mean) / scale
@@ -210,7 +202,7 @@ def fit_values(
     operator[:, nothing] = -1.0 / n
     r2 = 1.0 - float((posterior.left_out_errors**2).mean())
     return LearnedValues(
-        posterior, operator @ utilities, scale**2 * posterior.covariance, operator, r2
+        posterior, operator @ state.utilities, scale**2 * posterior.covariance, operator, r2
     )
 
 
@@ -225,11 +217,10 @@ def _stretch(state: State, final: LearnedValues) -> float:
     n = state.n
     seen = []
     for share in EARLIER_STAGES:
-        count = int(share * state.spent)
-        sizes = state.coalitions[:count].sum(axis=1)
-        if count < n + 2 or not {0, n} <= set(sizes.tolist()):
+        shorter = state.first(int(share * state.spent))
+        if shorter.spent < n + 2 or not shorter.has_ends:
             break
-        early = fit_values(state, count)
+        early = fit_values(shorter)
         before, after = np.diag(early.covariance), np.diag(final.covariance)
         expected = np.maximum(before - after, 0.25 * before)
         moved = (early.values - final.values) ** 2

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from command_line import call
 from tiny_models import tiny_model
 from transformers import AutoModelForCausalLM
 
 from cluster import Ledger
-from layershap.__main__ import main
 from layershap.cli import COMMANDS, commands
 from layershap.config import RunConfig
 from layershap.console import Console
@@ -50,23 +49,6 @@ def finished(checkpoint, tmp_path_factory, ray_address):
     )
     assert status == 0, err
     return run, out, err
-
-
-def call(*arguments):
-    """Run `layershap ARGUMENTS` in this process: exit status, standard output, standard error."""
-    import contextlib
-    import io
-
-    out, err = io.StringIO(), io.StringIO()
-    before, sys.argv = sys.argv, ["layershap", *map(str, arguments)]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
-    except SystemExit as end:
-        return end.code, out.getvalue(), err.getvalue()
-    finally:
-        sys.argv = before
-    raise AssertionError("main always exits")
 
 
 def refused(*arguments, status=2):

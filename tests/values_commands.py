@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import sys
 
+import command_line
 import numpy as np
-
-from layershap.__main__ import main
 
 
 def empty_directory(tmp_path, monkeypatch):
@@ -26,16 +23,7 @@ def empty_directory(tmp_path, monkeypatch):
 
 def call(*arguments):
     """Run `layershap values ARGUMENTS` in this process: status, standard output and error."""
-    out, err = io.StringIO(), io.StringIO()
-    before, sys.argv = sys.argv, ["layershap", "values", *map(str, arguments)]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
-    except SystemExit as end:
-        return end.code, out.getvalue(), err.getvalue()
-    finally:
-        sys.argv = before
-    raise AssertionError("main always exits")
+    return command_line.call("values", *arguments)
 
 
 def answer(*arguments):

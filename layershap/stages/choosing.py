@@ -32,8 +32,7 @@ def measured_state(records: Records, seed: int) -> State:
 
 def has_ends(state: State) -> bool:
     """Whether the utilities of all and of none are known, and enough others for values."""
-    sizes = set(state.coalitions.sum(axis=1).tolist())
-    return {0, state.n} <= sizes and state.spent >= min(state.n + 2, 1 << state.n)
+    return state.has_ends and state.spent >= min(state.n + 2, 1 << state.n)
 
 
 def next_round(work: Workspace, plan: Plan, rounds: Sequence[Round], size: int) -> Round | None:

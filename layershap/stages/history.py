@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -42,10 +41,8 @@ def error_history(state: State, values: Values) -> Iterator[ErrorPoint]:
     least = 2 * state.n
     counts = np.geomspace(least, state.spent, POINTS).astype(int)[:-1]
     for count in np.unique(counts[counts < 0.95 * state.spent]).tolist():
-        early = dataclasses.replace(
-            state, coalitions=state.coalitions[:count], utilities=state.utilities[:count]
-        )
-        if {0, state.n} <= set(early.coalitions.sum(axis=1).tolist()):
+        early = state.first(count)
+        if early.has_ends:
             learned = fit_values(early)
             yield _point(AdaptiveValues().report(early, learned))
     yield _point(values)
