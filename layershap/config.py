@@ -147,11 +147,34 @@ class RunConfig(BaseModel):
         default=None,
         description="Numbers of players to remove, as 1-4 or 2,4,8 [default: 1 to a third].",
     )
+    contiguous: Annotated[bool, Setting("", "Search")] = Field(
+        default=False, description="Only sets of players that follow each other without a gap."
+    )
+    nested: Annotated[bool, Setting("", "Search")] = Field(
+        default=False, description="Every set holds the smaller ones: one order of removal."
+    )
+    max_params: Annotated[float | None, Setting("PARAMETERS", "Search")] = Field(
+        default=None, gt=0, description="Only sets that leave at most so many, as 6e9."
+    )
+    min_speedup: Annotated[float | None, Setting("RATIO", "Search")] = Field(
+        default=None,
+        gt=1,
+        description="Only sets that decode so many times faster, as 1.3, by the time that each "
+        "player takes on this machine.",
+    )
+    max_memory: Annotated[float | None, Setting("GIB", "Search")] = Field(
+        default=None,
+        gt=0,
+        description="Only sets whose weights and cache (of one sequence) take at most so much.",
+    )
     rounds: Annotated[int, Setting("ROUNDS", "Search")] = Field(
-        default=3, ge=0, description="Rounds of search on the surrogate, measuring and refitting."
+        default=20,
+        ge=0,
+        description="Most rounds of searching, measuring and learning; it ends before once the "
+        "best sets have lasted and a better one is unlikely.",
     )
     candidates: Annotated[int, Setting("SETS", "Search")] = Field(
-        default=4, ge=1, description="Candidate sets measured for each count in a round."
+        default=4, ge=1, description="Sets measured in a round for each count, about."
     )
     seed: Annotated[int, Setting("SEED", "Search")] = Field(
         default=0, ge=0, description="Seed of every random stream."

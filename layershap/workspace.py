@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
@@ -272,7 +273,10 @@ class Workspace:
         from cluster import Crew, connect
 
         if not self._connected:
-            with self.console.status("connecting" if self.config.address else "starting Ray"):
+            waiting = "connecting" if self.config.address else "starting Ray"
+            with self.console.status(waiting), warnings.catch_warnings():
+                # Ray's processes are forked only to become other programs at once.
+                warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
                 self._stack.enter_context(connect(self.config.address, self.workers, **self._share))
             self._connected = True
         if name not in self._crews:

@@ -18,7 +18,7 @@ from sampling.coalitions import keys
 from shapley.game import Game
 from shapley.values import Values
 
-__all__ = ["Estimator", "State", "advance", "estimate", "start"]
+__all__ = ["Chooser", "Estimator", "State", "advance", "estimate", "start"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +81,8 @@ class State:
         )
 
 
-class Estimator(Protocol):
-    """A way to choose coalitions and to turn their utilities into values."""
+class Chooser(Protocol):
+    """A way to choose which coalitions are measured: an estimator's, or a search's."""
 
     @property
     def name(self) -> str:
@@ -97,6 +97,10 @@ class Estimator(Protocol):
         unless the estimator says so, but is decided by the state alone.
         """
         ...
+
+
+class Estimator(Chooser, Protocol):
+    """A way to choose coalitions and to turn their utilities into values."""
 
     def result(self, state: State) -> Values:
         """Returns the values that the measurements give.
@@ -113,13 +117,13 @@ def start(players: Sequence[str], seed: int = 0) -> State:
     return State(names, np.empty((0, len(names)), dtype=bool), np.empty(0), seed)
 
 
-def advance(estimator: Estimator, state: State, game: Game, evaluations: int) -> State:
+def advance(chooser: Chooser, state: State, game: Game, evaluations: int) -> State:
     """Measures up to ``evaluations`` more distinct coalitions (``step``)."""
     if evaluations < 0:
         raise ValueError(f"evaluations must be at least 0, got {evaluations}")
     rest = evaluations
     while rest > 0:
-        rows = estimator.propose(state, rest)
+        rows = chooser.propose(state, rest)
         if not len(rows):
             break
         state = state.extended(rows, game(rows))

@@ -14,11 +14,14 @@ COMMANDS = {
     "measure": "Stage 1: measure a design of coalitions on Ray.",
     "fit": "Stage 2: fit the surrogate to what was measured.",
     "values": "Stage 3: Shapley values with intervals; also of a game of your own.",
-    "search": "Stage 4: search for sets to remove.",
+    "search": "Stage 4: search for sets to remove; also in a game of your own.",
+    "baselines": "Run published methods on the same model and text, to compare with.",
     "verify": "Stage 5: measure the sets on held-out text, with speed.",
     "report": "Stage 6: write report.html.",
+    "recommend": "Name one verified set that keeps to limits of loss, speed or size.",
     "query": "Ask the surrogate about any set of layers.",
     "export": "Write a stock checkpoint without some layers.",
+    "evaluate": "Score a checkpoint with lm-evaluation-harness.",
     "ledger": "Show, export as a table or upgrade what was measured.",
     "doctor": "Check the machine, the model and the text before money is spent.",
 }
@@ -33,7 +36,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        home = "stages" if cmd_name in {"fit", "search", "verify", "report"} else cmd_name
+        home = "stages" if cmd_name in {"fit", "verify", "report"} else cmd_name
         return getattr(import_module(f"layershap.cli.{home}"), cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

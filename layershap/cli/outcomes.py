@@ -12,7 +12,7 @@ from layershap.console import Console
 from layershap.estimating import Outcome
 from shapley import Status, Values, ranking_statements
 
-__all__ = ["advice", "as_json", "show"]
+__all__ = ["advice", "as_json", "number", "power", "show"]
 
 LEAST = 3
 
@@ -48,19 +48,19 @@ def show(console: Console, outcome: Outcome) -> None:
     found = outcome.values
     columns = (found.values, found.standard_errors, found.lower, found.upper)
     rows = [
-        [name, *(_number(float(c[i]), signed=c is not found.standard_errors) for c in columns)]
+        [name, *(number(float(c[i]), signed=c is not found.standard_errors) for c in columns)]
         for i, name in enumerate(found.players)
     ]
     headings = ["player", "value", "standard error", "from", "to (95 %)"]
     console.table("Shapley values, in units of the utility", headings, rows)
     least = found.ranking()[:LEAST]
-    listed = ", ".join(f"{found.players[i]} ({_number(float(found.values[i]))})" for i in least)
+    listed = ", ".join(f"{found.players[i]} ({number(float(found.values[i]))})" for i in least)
     click.echo(f"Least valuable: {listed}")
     for sentence in _confidence(found, len(least), outcome.request.seed):
         click.echo(f"  {sentence}")
     click.echo(found.status.value)
     click.echo(
-        f"Evaluated {found.spent:,} of {_power(len(found.players))} coalitions"
+        f"Evaluated {found.spent:,} of {power(len(found.players))} coalitions"
         f" (budget {found.budget:,}, method {found.method}, seed {outcome.request.seed})."
     )
 
@@ -78,7 +78,7 @@ def _confidence(found: Values, k: int, seed: int) -> list[str]:
 def advice(outcome: Outcome) -> str:
     """What to tell of a target that was not reached."""
     worst = max(outcome.values.standard_errors, default=math.nan)
-    reached = f"the largest standard error is {_number(worst, signed=False)}"
+    reached = f"the largest standard error is {number(worst, signed=False)}"
     if math.isnan(worst):
         reached = "there are no standard errors yet"
     start = f"--target-se {outcome.request.target:g} is not reached with"
@@ -88,12 +88,14 @@ def advice(outcome: Outcome) -> str:
     return f"{start}; it takes about --budget {outcome.advised}"
 
 
-def _number(number: float, *, signed: bool = True) -> str:
+def number(number: float, *, signed: bool = True) -> str:
+    """A number of utility units as a person reads it; a dash where there is none."""
     if not math.isfinite(number):
         return "–"
     text = f"{number:.4f}" if 1e-3 <= abs(number) < 1e5 or number == 0 else f"{number:.3e}"
     return f"+{text}" if signed and number >= 0 else text
 
 
-def _power(n: int) -> str:
+def power(n: int) -> str:
+    """How many coalitions ``n`` players have."""
     return f"{1 << n:,}" if n <= 40 else f"2^{n}"

@@ -1,4 +1,4 @@
-"""`layershap fit|search|verify|report RUN`: one stage on the directory of a run."""
+"""`layershap fit|verify|report RUN`: one stage on the directory of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from layershap.cli.options import read_run, run_argument
 from layershap.console import Console
 
-__all__ = ["fit", "report", "search", "verify"]
+__all__ = ["fit", "report", "verify"]
 
 
 @click.command()
@@ -23,18 +23,6 @@ def fit(run: Path) -> None:
     with open_workspace(*read_run(run), Console()) as work:
         stage(work)
     click.echo(f"Next: layershap values {run}")
-
-
-@click.command()
-@run_argument
-def search(run: Path) -> None:
-    """Search for the best sets to remove, measuring candidates on the real model."""
-    from layershap.stages.search import search as stage
-    from layershap.workspace import open_workspace
-
-    with open_workspace(*read_run(run), Console()) as work:
-        stage(work)
-    click.echo(f"Next: layershap verify {run}")
 
 
 @click.command()

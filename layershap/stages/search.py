@@ -1,12 +1,15 @@
-"""Stage 4: search on the surrogate, measure the best candidates, refit, repeat.
+"""Stage 4: search, measure what promises most, learn, and search again.
 
-The baselines' sets are admitted as candidates, so that no recommendation loses to them on the
-calibration text.
+The first candidates are what all searches find on the fitted surrogate; from then on a process is
+fitted to everything measured in every round, and the sets with the largest expected improvement
+are measured (`shapley.search.SetSearch`). The baselines' sets are admitted as candidates, so that
+no recommendation loses to them on the calibration text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,12 +17,15 @@ from jaxtyping import Bool
 
 from cluster import Records
 from layershap.stages.baselines import baseline_sets
+from layershap.stages.constraints import search_limits
 from layershap.stages.design import read_design
-from layershap.stages.fit import Fitted, fit, fit_quietly, load_fitted
-from layershap.stages.plan import Plan, make_plan
+from layershap.stages.fit import Fitted, fit, load_fitted
+from layershap.stages.plan import make_plan
 from layershap.workspace import CALIBRATION, Workspace
 from sampling import keys, without
-from shapley import propose
+from shapley import State
+from shapley.search import FoundSets, Limits, SetSearch, propose
+from surrogate.belief import process_belief
 
 __all__ = ["search"]
 
@@ -27,23 +33,32 @@ Set = tuple[int, ...]
 
 
 def search(work: Workspace, fitted: Fitted | None = None) -> dict[str, Any]:
-    """Settle on the best measured set for each count and write `candidates.json`."""
+    """Settle on the best measured set for each count and write `candidates.json`.
+
+    Raises:
+        UserError: no set satisfies the run's limits.
+    """
     plan = make_plan(work.config, len(work.players))
+    limits, counts = search_limits(work)
     first = fitted or load_fitted(work)
     design = read_design(work)
-    proposed = _rounds(work, plan, design, first)
-    with_baselines = baseline_sets(work, plan.counts)
+    searched = _Searched(work, limits, counts, design)
+    searched.run(first, plan.for_search)
+    with_baselines = baseline_sets(work, counts)
+    found = searched.search.result(searched.state)
     records = work.campaign(CALIBRATION).read()
-    best = {count: _best(records, count, proposed, with_baselines) for count in plan.counts}
+    best = {count: _best(records, count, searched, with_baselines, found) for count in counts}
     campaign = work.campaign(CALIBRATION)
-    spent = len(design) + len(proposed)
-    extra = campaign.counts().total - spent
+    extra = campaign.counts().total - searched.state.spent
     content = {
         "fingerprint": campaign.fingerprint,
         "budget": plan.budget,
-        "spent": spent,
+        "spent": searched.state.spent,
         "spent_on_baselines": max(extra, 0),
         "exact": plan.exact,
+        "settled": found.settled,
+        "chance_of_better": {str(count): chance for count, chance in found.chances.items()},
+        "limits": _described(limits, work.config.nested),
         "sets": {str(count): sets for count, sets in best.items()},
         "baselines": {
             name: {str(count): list(removed) for count, removed in sets.items()}
@@ -60,73 +75,113 @@ def search(work: Workspace, fitted: Fitted | None = None) -> dict[str, Any]:
     return content
 
 
-def _rounds(
-    work: Workspace, plan: Plan, design: Bool[np.ndarray, "m n"], fitted: Fitted
-) -> dict[Set, tuple[str, float]]:
-    """Search, measure and refit until the best sets are stable or the budget is spent.
+class _Searched:
+    """A search on the real model: what it knows, and where each set came from."""
 
-    Returns the source and the predicted utility of every set that was measured for the search.
-    """
-    proposed: dict[Set, tuple[str, float]] = {}
-    designed = set(keys(design))
-    leaders: dict[int, Set] = {}
-    for number in range(1, work.config.rounds + 1):
-        game = fitted.game(work.players)
-        found = propose(
-            game, plan.counts, work.config.seed, per_count=2 * work.config.candidates + 4
+    def __init__(
+        self,
+        work: Workspace,
+        limits: Limits,
+        counts: Sequence[int],
+        design: Bool[np.ndarray, "m n"],
+    ) -> None:
+        self.work, self.limits = work, limits
+        self.search = SetSearch(
+            process_belief,
+            tuple(counts),
+            limits,
+            most_a_round=work.config.candidates * len(counts),
+            nested=work.config.nested,
         )
-        new: list[Set] = []
-        room = plan.for_search - len(proposed)
+        self.proposed: dict[Set, tuple[str, float]] = {}
+        nothing = State(work.players, design[:0], np.empty(0), work.config.seed)
+        self.state = self._extended(nothing, design)
+
+    def run(self, fitted: Fitted, budget: int) -> None:
+        """Rounds of measuring until the best sets have settled or the budget is spent."""
+        spent = self.state.spent
+        for number in range(1, self.work.config.rounds + 1):
+            room = budget - (self.state.spent - spent)
+            rows = self._from_surrogate(fitted, room) if number == 1 else self._promising(room)
+            if not len(rows) and number > 1:
+                self.work.console.say("the best sets have lasted, and a better one is unlikely")
+                return
+            if not len(rows):
+                continue
+            self.work.measure(CALIBRATION, rows, f"search round {number}")
+            self.state = self._extended(self.state, rows)
+            self.work.console.say(f"search round {number}: {len(rows)} candidates measured")
+            if self.state.spent - spent >= budget:
+                return
+
+    def _from_surrogate(self, fitted: Fitted, room: int) -> Bool[np.ndarray, "k n"]:
+        """What all searches find on the fitted surrogate, the best of every count first."""
+        config, n = self.work.config, len(self.work.players)
+        with self.work.console.status("searching on the surrogate"):
+            found = propose(
+                fitted.game(self.work.players),
+                self.search.counts,
+                config.seed,
+                per_count=2 * config.candidates + 4,
+                limits=self.limits,
+            )
+        known, rows = set(keys(self.state.coalitions)), []
+        taken = dict.fromkeys(found, 0)
         for rank in range(max(map(len, found.values()))):
-            for candidates in found.values():
-                if rank >= len(candidates) or len(new) >= room:
+            for count, candidates in found.items():
+                if rank >= len(candidates) or taken[count] >= config.candidates:
                     continue
-                candidate = candidates[rank]
-                known = candidate.removed in proposed or _key(plan.n, candidate.removed) in designed
-                taken = sum(len(s) == len(candidate.removed) for s in new)
-                if not known and taken < work.config.candidates:
-                    proposed[candidate.removed] = (candidate.source, candidate.utility)
-                    new.append(candidate.removed)
-        if not new:
-            break
-        rows = np.array([without(plan.n, removed) for removed in new])
-        work.measure(CALIBRATION, rows, f"search round {number}")
-        before, leaders = leaders, _leaders(work, plan, _tried(design, proposed))
-        work.console.say(f"search round {number}: {len(new)} candidates measured")
-        if leaders == before:
-            break
-        fitted = fit_quietly(work, _tried(design, proposed))
-    return proposed
+                row = without(n, candidates[rank].removed)
+                if keys(row[None])[0] not in known:
+                    rows.append((row, candidates[rank]))
+                    taken[count] += 1
+        for _, candidate in rows[:room]:
+            self.proposed[candidate.removed] = (candidate.source, candidate.utility)
+        return np.array([row for row, _ in rows[:room]]).reshape(-1, n)
 
+    def _promising(self, room: int) -> Bool[np.ndarray, "k n"]:
+        """The next round of the active search."""
+        with self.work.console.status("learning from what is measured"):
+            rows = self.search.propose(self.state, room)
+            look = self.search.look(self.state)
+            expected = look.expectation(rows) if len(rows) else np.empty(0)
+        for row, utility in zip(rows, expected, strict=True):
+            self.proposed[_set(row)] = (self.search.name, float(utility))
+        return rows
 
-def _leaders(work: Workspace, plan: Plan, tried: Bool[np.ndarray, "m n"]) -> dict[int, Set]:
-    records = work.campaign(CALIBRATION).read(tried)
-    removed = (~records.coalitions).sum(axis=1)
-    leaders = {}
-    for count in plan.counts:
-        rows = np.flatnonzero(records.ok & (removed == count))
-        if len(rows):
-            best = rows[records.utilities[rows].argmax()]
-            leaders[count] = _set(records.coalitions[best])
-    return leaders
+    def _extended(self, state: State, rows: Bool[np.ndarray, "k n"]) -> State:
+        """The state with what the ledger has of these rows; what is not finite is the worst."""
+        utilities = self.work.campaign(CALIBRATION).read(rows).utilities
+        known = np.concatenate([state.utilities, utilities])
+        worst = known[np.isfinite(known)].min()
+        return dataclasses.replace(state).extended(
+            rows, np.where(np.isfinite(utilities), utilities, worst)
+        )
 
 
 def _best(
     records: Records,
     count: int,
-    proposed: dict[Set, tuple[str, float]],
+    searched: _Searched,
     baselines: dict[str, dict[int, Set]],
+    found: FoundSets,
     most: int = 5,
 ) -> list[dict[str, Any]]:
-    """The best measured sets of one size, whoever found them."""
+    """The best measured sets of one size that the limits allow, whoever found them."""
     dense = float(records.utilities[records.coalitions.all(axis=1)][0])
-    rows = np.flatnonzero(records.ok & ((~records.coalitions).sum(axis=1) == count))
+    fits = searched.limits.allowed(records.coalitions)
+    rows = np.flatnonzero(records.ok & fits & ((~records.coalitions).sum(axis=1) == count))
     rows = rows[np.argsort(-records.utilities[rows], kind="stable")][:most]
+    if searched.search.nested and found.sets[count]:
+        chain = [
+            row for row in rows if _set(records.coalitions[row]) == found.sets[count][0].removed
+        ]
+        rows = np.array(chain, dtype=np.int64)
     sets = []
     for row in rows:
         removed = _set(records.coalitions[row])
-        source, predicted = proposed.get(removed, ("design", None))
-        if removed not in proposed:
+        source, predicted = searched.proposed.get(removed, ("design", None))
+        if removed not in searched.proposed:
             names = [name for name, by_count in baselines.items() if by_count[count] == removed]
             source = names[0] if names else source
         utility = float(records.utilities[row])
@@ -142,14 +197,11 @@ def _best(
     return sets
 
 
-def _tried(design: Bool[np.ndarray, "m n"], proposed: Iterable[Set]) -> Bool[np.ndarray, "k n"]:
-    """What the search has measured so far, the design included."""
-    rows = [without(design.shape[1], removed) for removed in proposed]
-    return np.concatenate([design, rows]) if rows else design
-
-
-def _key(n: int, removed: Set) -> bytes:
-    return keys(without(n, removed)[None])[0]
+def _described(limits: Limits, nested: bool) -> list[str]:
+    """The limits as a person reads them."""
+    described = [f"saves at least {saving.text(saving.least)}" for saving in limits.savings]
+    described += ["layers in one unbroken run"] if limits.contiguous else []
+    return described + (["every set holds the smaller ones"] if nested else [])
 
 
 def _set(row: np.ndarray) -> Set:

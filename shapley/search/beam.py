@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int
 
 from sampling.coalitions import distinct, full
 from shapley.game import Game, evaluate
-from shapley.search.candidate import Candidate, from_rows, removable
+from shapley.search.candidate import Candidate, from_rows, limits_of
+from shapley.search.limits import Limits
 
 __all__ = ["beam_search"]
 
@@ -18,45 +19,73 @@ def beam_search(
     game: Game,
     counts: Iterable[int],
     width: int,
-    protected: Sequence[int] = (),
+    limits: Limits | None = None,
     source: str = "beam",
 ) -> dict[int, list[Candidate]]:
     """Returns the best sets found for each number of removals.
 
-    One game call a step, over every set that removes one more player from one of the ``width``
-    best sets of the step before.
+    One game call a step, over every set that removes one more player from one of the sets kept in
+    the step before. The sets of a wanted count satisfy the limits; on the way there a set is kept
+    only while it can still grow into one that does. Where limits bind, each wanted count keeps
+    the best ``width`` sets that can reach it.
 
     Args:
         game: any game; a surrogate as a rule.
         counts: numbers of players to remove.
         width: sets that survive a step. Width 1 is greedy removal.
-        protected: players that stay.
+        limits: constraints on the sets.
         source: name given to the candidates.
 
     Returns:
-        For each count, at most ``width`` candidates, best first.
+        For each count between 1 and ``width`` candidates, best first. Where several savings at
+        once end every path, the one candidate is the set that saves most.
 
     Raises:
         ValueError: if the width is below 1 or a count cannot be reached.
     """
-    n, wanted = len(game.players), sorted(set(counts))
-    free = removable(n, wanted, protected)
+    rules = limits_of(game, limits)
+    wanted = rules.check(counts)
     if width < 1:
         raise ValueError(f"width must be at least 1 set, got {width}")
-    beam, found = full(n)[None], {}
-    for removed in range(1, wanted[-1] + 1):
-        children = _children(beam, free)
-        utilities = evaluate(game, children)
-        best = np.argsort(-utilities, kind="stable")[:width]
-        beam = children[best]
-        if removed in wanted:
-            found[removed] = from_rows(beam, utilities[best], source)
+    beam, found = full(rules.n)[None], {}
+    for size in range(1, wanted[-1] + 1):
+        rows = children(beam, rules.free)
+        utilities = evaluate(game, rows)
+        targets = [count for count in wanted if count >= size]
+        if size in wanted:
+            best = _best(utilities, rules.allowed(rows), width)
+            found[size] = from_rows(rows[best], utilities[best], source)
+            if not found[size] and (row := rules.some_row(size)) is not None:
+                found[size] = from_rows(row[None], evaluate(game, row[None]), source)
+        beam = rows[_survivors(rows, utilities, rules, targets, width)]
     return found
 
 
-def _children(beam: Bool[np.ndarray, "W n"], free: np.ndarray) -> Bool[np.ndarray, "B n"]:
+def children(beam: Bool[np.ndarray, "W n"], free: np.ndarray) -> Bool[np.ndarray, "B n"]:
     """Returns the distinct coalitions that lack one more of the free players."""
     parent, place = np.nonzero(beam[:, free])
-    children = beam[parent]
-    children[np.arange(len(children)), free[place]] = False
-    return distinct(children)
+    rows = beam[parent]
+    rows[np.arange(len(rows)), free[place]] = False
+    return distinct(rows)
+
+
+def _survivors(
+    rows: Bool[np.ndarray, "B n"],
+    utilities: Float[np.ndarray, "B"],
+    limits: Limits,
+    targets: Sequence[int],
+    width: int,
+) -> Int[np.ndarray, "W"]:
+    """Returns the places of the best sets that can still grow into each of the targets."""
+    if not (limits.savings or limits.contiguous):
+        return np.argsort(-utilities, kind="stable")[:width]
+    kept = [_best(utilities, limits.completable(rows, count), width) for count in targets]
+    return np.unique(np.concatenate([*kept, np.empty(0, dtype=np.int64)]))
+
+
+def _best(
+    utilities: Float[np.ndarray, "B"], fits: Bool[np.ndarray, "B"], width: int
+) -> Int[np.ndarray, "W"]:
+    """Returns the places of the best utilities among those that fit, best first."""
+    places = np.flatnonzero(fits)
+    return places[np.argsort(-utilities[places], kind="stable")[:width]]

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-__all__ = ["Candidate", "best_first", "from_rows", "removable", "rows_of"]
+from shapley.game import Game
+from shapley.search.limits import Limits
+
+__all__ = ["Candidate", "best_first", "best_rows", "from_rows", "limits_of", "rows_of"]
 
 
 @dataclass(frozen=True)
@@ -52,23 +55,32 @@ def best_first(candidates: Iterable[Candidate], most: int | None = None) -> list
     return sorted(kept.values(), key=lambda one: (-one.utility, one.removed))[:most]
 
 
-def removable(n: int, counts: Iterable[int], protected: Sequence[int]) -> np.ndarray:
-    """Returns the players that may be removed, after checking that the counts allow it.
+def best_rows(
+    coalitions: Bool[np.ndarray, "B n"],
+    utilities: Float[np.ndarray, "B"],
+    source: str,
+    most: int,
+) -> list[Candidate]:
+    """Returns the ``most`` best distinct sets of a long list, which may repeat sets."""
+    order, found = np.argsort(-utilities, kind="stable"), dict[bytes, int]()
+    packed = np.packbits(coalitions, axis=1)
+    for place in order.tolist():
+        found.setdefault(packed[place].tobytes(), place)
+        if len(found) == most:
+            break
+    best = list(found.values())
+    return best_first(from_rows(coalitions[best], utilities[best], source))
+
+
+def limits_of(game: Game, limits: Limits | None) -> Limits:
+    """Returns the limits of a search: those given, or none at all.
 
     Raises:
-        ValueError: if a protected player does not exist, or a count of removals is impossible.
+        ValueError: if the limits are for another number of players.
     """
-    for player in protected:
-        if not 0 <= player < n:
-            raise ValueError(f"protected has player {player}; players are 0 to {n - 1}")
-    free = np.setdiff1d(np.arange(n), np.array(protected, dtype=np.int64))
-    wanted = list(counts)
-    if not wanted:
-        raise ValueError("counts must name at least one number of players to remove")
-    for count in wanted:
-        if not 1 <= count <= len(free):
-            raise ValueError(
-                f"counts has {count} removals; between 1 and {len(free)} of {n} players can go"
-                f" with {n - len(free)} protected"
-            )
-    return free
+    n = len(game.players)
+    if limits is None:
+        return Limits(n)
+    if limits.n != n:
+        raise ValueError(f"limits is for {limits.n} players, the game has {n}; build it with n={n}")
+    return limits

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
 from sampling.streams import stream
 from shapley.game import Game, evaluate
+from shapley.search.annealing import annealing_search
 from shapley.search.beam import beam_search
-from shapley.search.candidate import Candidate, best_first, removable
-from shapley.search.exhaustive import exhaustive_search
+from shapley.search.candidate import Candidate, best_first, from_rows, limits_of, rows_of
+from shapley.search.drawing import draw_sets
+from shapley.search.evolution import evolution_search
+from shapley.search.exact_quadratic import solve_quadratic
+from shapley.search.exhaustive import exhaustive_search, sets_of
 from shapley.search.greedy import greedy_removal
+from shapley.search.limits import Limits
+from shapley.search.nested import nested_chains
+from shapley.search.quadratic import fit_quadratic, sample_near, strongest_pairs
 from shapley.search.swap import swap_search
 
 __all__ = ["Candidate", "propose"]
+
+MOST_LED_THROUGH = 6
+
+Found = dict[int, list[Candidate]]
 
 
 def propose(
@@ -24,65 +34,135 @@ def propose(
     seed: int,
     per_count: int = 8,
     *,
+    limits: Limits | None = None,
+    nested: bool = False,
+    effort: float = 1.0,
     width: int = 64,
-    random_starts: int = 4,
-    protected: Sequence[int] = (),
+    random_starts: int = 2,
     exhaustive_limit: int = 100_000,
-) -> dict[int, list[Candidate]]:
+) -> Found:
     """Returns the best sets that any search finds, for each number of removals.
 
     Where all sets of a size are at most ``exhaustive_limit`` they are all evaluated. Otherwise
-    greedy removal, beam search, and swap search from the best of the beam, from the greedy set
-    and from random sets are united.
+    greedy removal, beam search, annealing, evolution, and the optimum of a linear + pairwise view
+    are united, and swap search climbs from the best of them and from random sets.
+
+    The game may be a surrogate's mean, an upper bound, or any other acquisition
+    (:class:`~shapley.game.FunctionGame` makes a game of a function): nothing is remembered
+    between calls.
 
     Args:
-        game: the surrogate.
+        game: what to maximise; cheap, and fast on many rows.
         counts: numbers of players to remove.
-        seed: of the random starts.
+        seed: of the random starts and moves.
         per_count: candidates to return for each count.
+        limits: constraints on the sets.
+        nested: whether the first candidates of all counts form one chain, each set inside the
+            next, with the largest mean utility; sets of other chains and free sets follow.
+        effort: scales the work of annealing and evolution; 0 leaves them and the view out.
         width: of the beam.
         random_starts: random sets from which swap search climbs as well.
-        protected: players that stay.
         exhaustive_limit: the most sets of one size to enumerate.
 
     Returns:
-        For each count at most ``per_count`` distinct candidates, best first. ``source`` names
-        the first search that found the set.
+        For each count ``per_count`` distinct candidates, or all there are that the searches
+        meet, best first (nested: the chain's set first). ``source`` names the first search that
+        found the set.
 
     Raises:
-        ValueError: if a count cannot be reached or ``per_count`` is below 1.
+        ValueError: if a count cannot be reached, ``per_count`` is below 1 or the effort negative.
     """
-    n, wanted = len(game.players), sorted(set(counts))
-    free = removable(n, wanted, protected)
-    if per_count < 1:
-        raise ValueError(f"per_count must be at least 1 candidate, got {per_count}")
-    found: dict[int, list[Candidate]] = {}
-    searched = [count for count in wanted if math.comb(len(free), count) > exhaustive_limit]
-    greedy = greedy_removal(game, searched, protected) if searched else {}
-    beams = beam_search(game, searched, max(width, per_count), protected) if searched else {}
-    for count in wanted:
-        if count not in beams:
-            found[count] = exhaustive_search(game, count, per_count, protected, exhaustive_limit)
-            continue
-        drawn = _random_sets(game, free, count, random_starts, seed)
-        known = [greedy[count], *beams[count]]
-        starts = best_first([greedy[count], *beams[count][:per_count], *drawn])
-        climbed = swap_search(game, starts, protected)
-        found[count] = best_first([*known, *climbed], per_count)
+    rules = limits_of(game, limits)
+    wanted = rules.check(counts)
+    if per_count < 1 or effort < 0:
+        raise ValueError(
+            f"per_count must be at least 1 candidate and effort at least 0, got {per_count} and"
+            f" {effort}"
+        )
+    searched = [count for count in wanted if sets_of(rules, count) > exhaustive_limit]
+    found: Found = {
+        count: exhaustive_search(game, count, per_count, rules, exhaustive_limit)
+        for count in wanted
+        if count not in searched
+    }
+    if searched:
+        known = _searches(game, searched, seed, per_count, rules, width, effort)
+        for count in searched:
+            found[count] = _finished(
+                game, count, seed, per_count, rules, known[count], random_starts, effort
+            )
+    if nested:
+        spread = np.unique(np.linspace(0, len(wanted) - 1, MOST_LED_THROUGH).round().astype(int))
+        best = [one for at in spread for one in found[wanted[at]][:2]]
+        chains = nested_chains(game, wanted, max(width // 2, 1), rules, through=best)
+        for count in wanted:
+            heads = {chain.sets[count].removed: chain.sets[count] for chain in chains}
+            rest = [one for one in found[count] if one.removed not in heads]
+            found[count] = [*heads.values(), *rest][:per_count]
+    return {count: found[count] for count in wanted}
+
+
+def _searches(
+    game: Game,
+    counts: list[int],
+    seed: int,
+    per_count: int,
+    limits: Limits,
+    width: int,
+    effort: float,
+) -> Found:
+    """Runs the searches that serve all counts at once."""
+    greedy = greedy_removal(game, counts, limits)
+    found = {count: [one] for count, one in greedy.items()}
+    runs = [beam_search(game, counts, max(width, per_count), limits)]
+    if effort > 0:
+        steps, rounds = max(1, round(120 * effort)), max(1, round(30 * effort))
+        runs.append(annealing_search(game, counts, seed, limits, steps=steps, most=per_count))
+        runs.append(
+            evolution_search(game, counts, seed, limits, generations=rounds, most=per_count)
+        )
+    for run in runs:
+        for count in counts:
+            found[count] += run[count]
     return found
 
 
-def _random_sets(
-    game: Game, free: np.ndarray, count: int, number: int, seed: int
+def _finished(
+    game: Game,
+    count: int,
+    seed: int,
+    per_count: int,
+    limits: Limits,
+    known: list[Candidate],
+    random_starts: int,
+    effort: float,
 ) -> list[Candidate]:
-    rng, n = stream(seed, "swap starts", count), len(game.players)
-    sets = [np.sort(rng.choice(free, size=count, replace=False)) for _ in range(number)]
-    if not sets:
+    """Climbs from the best sets of the searches, of the quadratic view, and from random sets."""
+    if effort > 0:
+        known = [*known, *_of_the_view(game, count, seed, limits, best_first(known, 4))]
+    drawn = _random_sets(game, limits, count, random_starts, seed)
+    leaders = best_first(known, 4)
+    climbed = swap_search(game, best_first([*leaders, known[0], *drawn]), limits)
+    return best_first([*known, *climbed], per_count)
+
+
+def _of_the_view(
+    game: Game, count: int, seed: int, limits: Limits, leaders: list[Candidate]
+) -> list[Candidate]:
+    """Returns the best sets of a linear + pairwise view near the leaders, with true utilities."""
+    rows, utilities = sample_near(
+        game, count, seed, limits, size=500, around=rows_of(leaders, limits.n)
+    )
+    if not np.isfinite(utilities).any():
         return []
-    rows = np.ones((number, n), dtype=bool)
-    rows[np.arange(number)[:, None], np.stack(sets)] = False
-    utilities = evaluate(game, rows)
-    return [
-        Candidate(tuple(one.tolist()), float(utility), "random")
-        for one, utility in zip(sets, utilities, strict=True)
-    ]
+    view = strongest_pairs(fit_quadratic(rows, utilities), count, 3 * limits.n)
+    solved = solve_quadratic(view.linear, view.pairs, count, limits, time_limit=10.0, node_limit=10)
+    best = rows_of(solved.candidates, limits.n)
+    return from_rows(best, evaluate(game, best), "quadratic")
+
+
+def _random_sets(game: Game, limits: Limits, count: int, number: int, seed: int) -> list[Candidate]:
+    if not number:
+        return []
+    rows = draw_sets(limits, count, number, stream(seed, "swap starts", count))
+    return from_rows(rows, evaluate(game, rows), "random")

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from shapley.game import Game, evaluate
-from shapley.search.candidate import Candidate, best_first, from_rows, removable, rows_of
+from shapley.search.candidate import Candidate, best_first, from_rows, limits_of, rows_of
+from shapley.search.limits import Limits
 
 __all__ = ["swap_search"]
 
@@ -16,7 +17,7 @@ __all__ = ["swap_search"]
 def swap_search(
     game: Game,
     starts: Sequence[Candidate],
-    protected: Sequence[int] = (),
+    limits: Limits | None = None,
     most_rounds: int = 100,
 ) -> list[Candidate]:
     """Returns the sets that starts of one size reach by best single exchanges.
@@ -27,30 +28,33 @@ def swap_search(
     Args:
         game: any game; a surrogate as a rule.
         starts: sets of one size to begin with; their utilities are evaluated again.
-        protected: players that stay.
+        limits: constraints on the sets; exchanges that break them are not taken.
         most_rounds: rounds at most.
 
     Returns:
         Distinct local optima, best first, never worse than the starts they come from.
 
     Raises:
-        ValueError: if the starts differ in size or remove a protected player.
+        ValueError: if the starts differ in size, remove a protected player or break another limit.
     """
     if not starts:
         return []
     n, sizes = len(game.players), {len(start.removed) for start in starts}
     if len(sizes) > 1:
         raise ValueError(f"starts must remove equally many players, got sizes {sorted(sizes)}")
-    free = removable(n, sizes, protected)
+    rules = limits_of(game, limits)
+    rules.check(sizes)
     rows = rows_of(starts, n)
-    if not rows[:, np.setdiff1d(np.arange(n), free)].all():
+    if not rows[:, list(rules.protected)].all():
         raise ValueError("starts has a set that removes a protected player; drop it")
+    if not rules.allowed(rows).all():
+        raise ValueError("starts has a set that breaks the limits; drop it or begin with draw_sets")
     utilities = evaluate(game, rows)
     climbing = np.arange(len(rows))
     for _ in range(most_rounds):
         if not len(climbing):
             break
-        better, gain = _best_exchange(game, rows[climbing], free)
+        better, gain = _best_exchange(game, rows[climbing], rules)
         improves = gain > utilities[climbing]
         climbing, better, gain = climbing[improves], better[improves], gain[improves]
         rows[climbing], utilities[climbing] = better, gain
@@ -60,10 +64,10 @@ def swap_search(
 
 
 def _best_exchange(
-    game: Game, rows: Bool[np.ndarray, "C n"], free: np.ndarray
+    game: Game, rows: Bool[np.ndarray, "C n"], limits: Limits
 ) -> tuple[Bool[np.ndarray, "C n"], Float[np.ndarray, "C"]]:
     """Returns the best neighbour of each coalition and its utility (-inf without neighbours)."""
-    removed = int((~rows[0]).sum())
+    free, removed = limits.free, int((~rows[0]).sum())
     kept = len(free) - removed
     if kept == 0:
         return rows, np.full(len(rows), -np.inf)
@@ -74,7 +78,13 @@ def _best_exchange(
     places = np.arange(len(neighbours))
     neighbours[places, np.repeat(out, kept, axis=1).ravel()] = True
     neighbours[places, np.tile(back, (1, removed)).ravel()] = False
-    utilities = evaluate(game, neighbours).reshape(len(rows), -1)
+    if limits.savings or limits.contiguous:
+        utilities, fits = np.full(len(neighbours), -np.inf), limits.allowed(neighbours)
+        if fits.any():
+            utilities[fits] = evaluate(game, neighbours[fits])
+    else:
+        utilities = evaluate(game, neighbours)
+    utilities = utilities.reshape(len(rows), -1)
     best = utilities.argmax(axis=1)
     chosen = np.arange(len(rows)) * (removed * kept) + best
     return neighbours[chosen], utilities[np.arange(len(rows)), best]

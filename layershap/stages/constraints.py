@@ -1,0 +1,70 @@
+"""What the sets of a run must satisfy, and which counts can."""
+
+from __future__ import annotations
+
+from layershap.errors import UserError
+from layershap.workspace import Workspace
+from shapley.search import Limits, Saving
+
+__all__ = ["search_limits"]
+
+GIB = 2**30
+MOST_COUNTS = 4
+
+
+def search_limits(work: Workspace) -> tuple[Limits, tuple[int, ...]]:
+    """Limits of the search and the numbers of players to remove.
+
+    Targets of size and speed become savings that the removed players must reach together, each
+    player counted by what it costs on this machine (`llm.player_costs`). Without ``--remove`` the
+    counts are then the smallest that can reach them.
+
+    Raises:
+        UserError: no set satisfies the limits; the message names the nearest possible.
+    """
+    config, n = work.config, len(work.players)
+    savings = _savings(work)
+    limits = Limits(n, (), config.contiguous, savings)
+    counts = tuple(config.counts(n))
+    if savings and config.remove is None:
+        counts = tuple(c for c in limits.counts_possible() if c < n)[:MOST_COUNTS] or counts
+    try:
+        return limits, limits.check(counts)
+    except ValueError as error:
+        asked = [f"--{name.replace('_', '-')} {value:g}" for name, value in _targets(work)]
+        asked += ["--contiguous"] if config.contiguous else []
+        raise UserError(f"{' '.join(asked) or '--remove'}: {error}") from None
+
+
+def _targets(work: Workspace) -> list[tuple[str, float]]:
+    names = ("max_params", "min_speedup", "max_memory")
+    found = [(name, getattr(work.config, name)) for name in names]
+    return [(name, value) for name, value in found if value is not None]
+
+
+def _savings(work: Workspace) -> tuple[Saving, ...]:
+    targets = dict(_targets(work))
+    if not targets:
+        return ()
+    from llm.player_costs import player_costs
+
+    tokens = work.texts.calibration.tokens
+    with work.console.status(f"timing every {work.config.noun} by itself"):
+        costs = player_costs(work.model, work.roster, tokens)
+    savings = []
+    if "max_params" in targets:
+        total = costs.rest_parameters + float(costs.parameters.sum())
+        savings.append(Saving("parameters", costs.parameters, total - targets["max_params"]))
+    if "min_speedup" in targets:
+        total = costs.rest_decode_seconds + float(costs.decode_seconds.sum())
+        least = total * (1 - 1 / targets["min_speedup"])
+        milliseconds = 1e3 * costs.decode_seconds
+        savings.append(Saving("of decoding a token", milliseconds, 1e3 * least, "ms"))
+    if "max_memory" in targets:
+        length = tokens.shape[1]
+        amounts = costs.bytes + length * costs.cache_bytes_per_token
+        rest = costs.rest_bytes + length * costs.rest_cache_bytes_per_token
+        total = (rest + float(amounts.sum())) / GIB
+        least = total - targets["max_memory"]
+        savings.append(Saving("of weights and cache", amounts / GIB, least, "GiB"))
+    return tuple(savings)

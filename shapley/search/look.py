@@ -1,0 +1,218 @@
+"""What the measurements of a search tell: what is best so far, and where better may be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy import special
+
+from sampling.coalitions import keys
+from shapley.estimator import State
+from shapley.estimators.measured import unmeasured
+from shapley.search.candidate import Candidate, from_rows, rows_of
+from shapley.search.known import KnownGame
+from shapley.search.nested import nested_search
+from shapley.search.pools import every_set, near_sets
+from shapley.search.scale import Scale, make_scale
+
+if TYPE_CHECKING:
+    from shapley.search.active import SetSearch
+
+__all__ = ["Belief", "Learner", "Look"]
+
+RUNNERS_UP = 5
+CHAINS = 16
+
+
+class Belief(Protocol):
+    """What a learner expects of coalitions that are not measured."""
+
+    def mean(self, coalitions: Bool[np.ndarray, "B n"], /) -> Float[np.ndarray, "B"]:
+        """Returns the expected utilities."""
+        ...
+
+    def deviation(self, coalitions: Bool[np.ndarray, "B n"], /) -> Float[np.ndarray, "B"]:
+        """Returns the standard deviations of the utilities."""
+        ...
+
+
+class Learner(Protocol):
+    """Learns utilities from measured coalitions."""
+
+    def __call__(
+        self, coalitions: Bool[np.ndarray, "m n"], utilities: Float[np.ndarray, "m"], seed: int, /
+    ) -> Belief:
+        """Returns what the measurements tell about all other coalitions."""
+        ...
+
+
+class Look:
+    """One look at a state: what is best, what is believed, what promises more."""
+
+    def __init__(self, search: SetSearch, state: State) -> None:
+        """Looks at a state; everything is computed when it is first asked for."""
+        self.search, self.state = search, state
+        self.sizes = (~state.coalitions).sum(axis=1)
+        self._fits = search.limits.allowed(state.coalitions)
+
+    def places(self, size: int) -> Int[np.ndarray, "p"]:
+        """Measured sets of a size that the limits allow."""
+        return np.flatnonzero(self._fits & (self.sizes == size))
+
+    def best(self, size: int) -> tuple[Candidate, ...]:
+        """The best measured sets of a size, best first."""
+        state, places = self.state, self.places(size)
+        best = places[np.argsort(-state.utilities[places], kind="stable")][:RUNNERS_UP]
+        rows, utilities = state.coalitions[best], state.utilities[best]
+        return tuple(from_rows(rows, utilities, self.search.name))
+
+    @cached_property
+    def leaders(self) -> dict[int, int]:
+        """The best measured set of each count, where there is one."""
+        utilities = self.state.utilities
+        return {
+            size: int(places[utilities[places].argmax()])
+            for size in self.search.counts
+            if len(places := self.places(size))
+        }
+
+    @cached_property
+    def scale(self) -> Scale:
+        """The scale on which utilities are learnt."""
+        utilities = self.state.utilities
+        return make_scale(utilities, utilities[[*self.leaders.values()]])
+
+    @cached_property
+    def scaled(self) -> Float[np.ndarray, "m"]:
+        """Measured utilities on that scale."""
+        return self.scale(self.state.utilities)
+
+    @cached_property
+    def belief(self) -> Belief:
+        """What the learner makes of them."""
+        state = self.state
+        return self.search.learner(state.coalitions, self.scaled, state.seed + state.spent)
+
+    @cached_property
+    def pool(self) -> Bool[np.ndarray, "N n"]:
+        """Sets that are not measured, of every count those that are expected to be best."""
+        search, state = self.search, self.state
+        rows = every_set(search.limits, search.counts, search.most_enumerated)
+        if rows is None:
+            elite = [self._elite(size) for size in search.counts]
+            rows = near_sets(self.belief.mean, np.concatenate(elite), search.limits, search.counts)
+        rows = unmeasured(state, rows, len(rows))
+        sizes, mean = (~rows).sum(axis=1), self.belief.mean(rows)
+        kept = []
+        for size in search.counts:
+            places = np.flatnonzero(sizes == size)
+            kept.append(places[np.argsort(-mean[places], kind="stable")][: search.pool])
+        return rows[np.concatenate(kept)]
+
+    @cached_property
+    def gains(self) -> tuple[Float[np.ndarray, "N"], Float[np.ndarray, "N"]]:
+        """Expected improvement of each set of the pool (a logarithm), and its probability."""
+        sizes = (~self.pool).sum(axis=1)
+        best = np.full(self.state.n + 1, -np.inf)
+        for size, place in self.leaders.items():
+            best[size] = self.scaled[place]
+        deviation = np.maximum(self.belief.deviation(self.pool), 1e-12)
+        lead = (self.belief.mean(self.pool) - best[sizes]) / deviation
+        lead = np.minimum(lead, 1e6)  # a count without any measured set comes first
+        density = np.exp(-0.5 * lead**2) / np.sqrt(2 * np.pi)
+        improvement = deviation * (lead * special.ndtr(lead) + density)
+        # Far below the leader the exact formula cancels; its leading term does not.
+        far = np.log(deviation) - 0.5 * lead**2 - 2 * np.log(np.maximum(-lead, 1.0))
+        log_gain = np.where(lead > -6, np.log(np.maximum(improvement, 1e-300)), far)
+        return log_gain, special.ndtr(lead)
+
+    @cached_property
+    def chances(self) -> dict[int, float]:
+        """For each count the summed probabilities of an improvement, at most 1."""
+        if not len(self.pool):
+            return dict.fromkeys(self.search.counts, 0.0)
+        sizes, chance = (~self.pool).sum(axis=1), self.gains[1]
+        return {size: float(min(chance[sizes == size].sum(), 1.0)) for size in self.search.counts}
+
+    def expected(self, size: int) -> Candidate:
+        """The set of a size that is expected to be best among those not measured."""
+        rows = self.pool[(~self.pool).sum(axis=1) == size]
+        mean = self.expectation(rows)
+        return from_rows(rows, mean, "expected")[int(mean.argmax())]
+
+    def expectation(self, rows: Bool[np.ndarray, "B n"]) -> Float[np.ndarray, "B"]:
+        """Expected utilities."""
+        return self.scale.utilities(self.belief.mean(rows))
+
+    def chain(self, penalty: float = 0.0) -> Bool[np.ndarray, "c n"]:
+        """The nested sets of the counts with the largest sum, by what is measured or expected."""
+        state, search = self.state, self.search
+        game = KnownGame(self.belief.mean, state.coalitions, self.scaled, state.players, penalty)
+        return rows_of(
+            [*nested_search(game, search.counts, CHAINS, search.limits).values()], state.n
+        )
+
+    def best_chain(
+        self, free: Mapping[int, Sequence[Candidate]]
+    ) -> dict[int, tuple[Candidate, ...]]:
+        """The best nested sets of those measured; of a count whose set is not measured, none."""
+        rows = self.chain(penalty=10.0 * float(np.ptp(self.scaled)))
+        found: dict[int, tuple[Candidate, ...]] = dict.fromkeys(free, ())
+        known = dict(zip(keys(self.state.coalitions), self.state.utilities, strict=True))
+        for row, key in zip(rows, keys(rows), strict=True):
+            if key in known:
+                found[int((~row).sum())] = tuple(
+                    from_rows(row[None], np.array([known[key]]), self.search.name)
+                )
+        return found
+
+    @cached_property
+    def _open_chain(self) -> Bool[np.ndarray, "k n"]:
+        """Sets of the best expected chain that are not measured."""
+        if not self.search.nested:
+            return self.state.coalitions[:0]
+        rows = self.chain()
+        return unmeasured(self.state, rows, len(rows))
+
+    @cached_property
+    def settled(self) -> bool:
+        """Whether the leaders have lasted and nothing is likely to beat them."""
+        if len(self._open_chain):
+            return False
+        if not len(self.pool):
+            return True
+        if len(self.leaders) < len(self.search.counts):
+            return False
+        lasted, since = 0, max(self.leaders.values()) + 1
+        spent = self.state.spent
+        while lasted < self.search.patience and spent > since:
+            spent = int(spent / (1 + self.search.growth))
+            lasted += spent >= since
+        quiet = max(self.chances.values()) < self.search.doubt
+        return lasted >= self.search.patience and quiet
+
+    def most_promising(self, batch: int) -> Bool[np.ndarray, "k n"]:
+        """The sets of a round: the most promising one of every count, then the rest by promise.
+
+        None once the search is settled.
+        """
+        if self.settled:
+            return self.pool[:0]
+        if len(self._open_chain):
+            return self._open_chain[:batch]
+        gain, sizes = self.gains[0], (~self.pool).sum(axis=1)
+        order = np.argsort(-gain, kind="stable")
+        firsts = [order[sizes[order] == size][:1] for size in self.search.counts]
+        first = np.concatenate(firsts)
+        first = first[np.argsort(-gain[first], kind="stable")]
+        rest = order[~np.isin(order, first)]
+        return self.pool[np.concatenate([first, rest])[:batch]]
+
+    def _elite(self, size: int, most: int = 6) -> Bool[np.ndarray, "e n"]:
+        places = self.places(size)
+        best = places[np.argsort(-self.state.utilities[places], kind="stable")][:most]
+        return self.state.coalitions[best]
