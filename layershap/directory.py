@@ -52,6 +52,11 @@ class RunDirectory:
         return self.path / "candidates.json"
 
     @property
+    def baselines(self) -> Path:
+        """The sets of published methods."""
+        return self.path / "baselines.json"
+
+    @property
     def recommendations(self) -> Path:
         """Verified sets."""
         return self.path / "recommendations.json"

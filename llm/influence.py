@@ -7,6 +7,7 @@ For half layers and blocks it is the same with what comes before and after them.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from jaxtyping import Float, Int
 from llm.players import Roster
 from llm.steps import Node, Steps
 from llm.structure import find_stack
-from llm.trace import record
+from llm.trace import record, record_calls
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -26,19 +27,39 @@ __all__ = ["block_influence"]
 
 @torch.inference_mode()
 def block_influence(
-    model: PreTrainedModel, tokens: Int[np.ndarray, "S T"], roster: Roster
+    model: PreTrainedModel,
+    tokens: Int[np.ndarray, "S T"],
+    roster: Roster,
+    removed: Collection[int] = (),
 ) -> Float[np.ndarray, "n"]:
-    """1 - mean over tokens of cos(before, after) for each player; the lowest is removed first."""
+    """1 - mean over tokens of cos(before, after) for each player; the lowest is removed first.
+
+    Args:
+        model: the model.
+        tokens: token ids.
+        roster: who plays.
+        removed: players that are left out of the model meanwhile; their scores are infinite.
+
+    Raises:
+        UnsupportedModel: the model's layers, or the halves that play, cannot be told.
+    """
     stack, steps = find_stack(model), Steps(roster, None)
+    gone = set(removed)
     total = np.zeros(len(roster.names))
+    # One whole pass shows that the layers can be called one by one, and what they return.
+    returns = record(model, stack, torch.from_numpy(tokens[:1]).to(model.device)).returns
     for row in tokens:
-        trace = record(model, stack, torch.from_numpy(row[None]).to(model.device))
-        node = Node(trace.inputs[:1])
+        ids = torch.from_numpy(row[None]).to(model.device)
+        start, calls = record_calls(model, stack, ids, returns)
+        node = Node((start,))
         for slot in roster.slots:
+            if slot.player in gone:
+                continue
             before = node.state[0]
             for unit in slot.units:
-                node = steps.run(unit, trace.calls, node)
+                node = steps.run(unit, calls, node)
             if slot.player is not None:
                 cosine = torch.cosine_similarity(before.float(), node.state[0].float(), dim=-1)
                 total[slot.player] += (1 - cosine).mean().item()
+    total[sorted(gone)] = np.inf
     return total / len(tokens)

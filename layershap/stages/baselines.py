@@ -1,26 +1,47 @@
-"""The published heuristics' sets, measured on the same text as everything else."""
+"""The published methods' sets, measured on the same text as everything else.
+
+`baselines.json`: `fingerprint` of the calibration campaign, `utility` and its `dense` value, and
+`methods`, by name: `source`, `evaluations` and `tokens` that the method itself needs, `budget` for
+those that can spend any, `seconds`, `note`, and by count `sets` (removed players), `utilities` on
+the calibration text (null where not finite) and `merges` ([[layer that stays, [layers merged into
+it]], ...]; null where removed layers are dropped).
+"""
 
 from __future__ import annotations
 
+import json
+import math
+import time
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
+from cluster import Column
+from layershap.baselines import BASELINES, find_baselines
+from layershap.bench import Baseline, BaselineResult, Bench
+from layershap.console import clock
+from layershap.errors import RunFailed, UserError
 from layershap.stages.measure import measured_game
 from layershap.workspace import CALIBRATION, Workspace
+from llm import TEXT_METRICS
 from llm.influence import block_influence
-from sampling import anchors, without
-from shapley import greedy_removal
+from sampling import without
+from shapley import FunctionGame, Game, greedy_removal
+from shapley.baselines import PartialGame, in_order, reverse_order, single_ablation
 
-__all__ = ["BASELINES", "baseline_sets"]
+__all__ = ["DEFAULTS", "baseline_sets", "run_baselines"]
 
 Sets = dict[int, tuple[int, ...]]
 
-BASELINES = ("greedy", "single ablation", "Block Influence", "reverse order")
+DEFAULTS = ("greedy", "single ablation", "Block Influence", "reverse order")
+WORST = -1e9  # the utility of what has none
 
 
 def baseline_sets(work: Workspace, counts: Sequence[int]) -> dict[str, Sets]:
-    """The set of each baseline for each count; all of them are measured afterwards.
+    """The sets of the methods that every search is compared with, all of them measured.
 
     Greedy is SLEB's search on the real model (Song et al., ICML 2024); single ablation removes
     the layers that cost least alone; Block Influence is ShortGPT's score (arXiv 2403.03853);
@@ -28,18 +49,239 @@ def baseline_sets(work: Workspace, counts: Sequence[int]) -> dict[str, Sets]:
     """
     n = len(work.players)
     game = measured_game(work)
-    single = game(anchors(n)[2:])
     influence = block_influence(work.model, work.texts.calibration.tokens, work.roster)
-    orders = {
-        "single ablation": np.argsort(-single, kind="stable"),
-        "Block Influence": np.argsort(influence, kind="stable"),
-        "reverse order": np.array([*range(n - 2, -1, -1), n - 1]),
-    }
     with work.console.status("greedy removal on the real model"):
         greedy = greedy_removal(game, counts)
-    found: dict[str, Sets] = {"greedy": {count: greedy[count].removed for count in counts}}
-    for name, order in orders.items():
-        found[name] = {count: tuple(sorted(order[:count].tolist())) for count in counts}
-    rows = [without(n, removed) for name in orders for removed in found[name].values()]
+    found: dict[str, Sets] = {
+        "greedy": {count: greedy[count].removed for count in counts},
+        "single ablation": dict(single_ablation(game, counts).sets),
+        "Block Influence": in_order(np.argsort(influence, kind="stable"), counts),
+        "reverse order": dict(reverse_order(n, counts).sets),
+    }
+    rows = [without(n, removed) for sets in found.values() for removed in sets.values()]
     work.measure(CALIBRATION, np.array(rows), "baselines")
-    return {name: found[name] for name in BASELINES}
+    return {name: found[name] for name in DEFAULTS}
+
+
+def run_baselines(
+    work: Workspace,
+    names: Sequence[str] | None,
+    counts: Sequence[int],
+    budget: int | None = None,
+) -> dict[str, Any]:
+    """Find and measure the sets of published methods; `baselines.json` keeps what is there.
+
+    Args:
+        work: the run.
+        names: of the methods; all that can run here when omitted.
+        counts: numbers of players to remove.
+        budget: evaluations for each method that can spend any number; the run's own budget when
+            omitted.
+
+    Returns:
+        The content of `baselines.json`.
+
+    Raises:
+        UserError: a method is unknown or cannot run here, or the file belongs to another run;
+            nothing has been measured then.
+    """
+    bench = _bench(work, budget)
+    chosen = BASELINES if names is None else find_baselines(names)
+    content = _read(work)
+    able = []
+    for baseline in chosen:
+        reason = baseline.refusal(bench, counts)
+        if reason is None and baseline.spends and bench.budget < len(counts):
+            reason = (
+                f"--budget {bench.budget}: {baseline.name} needs at least an evaluation for each "
+                f"of {len(counts)} counts; raise it"
+            )
+        if reason is None:
+            able.append(baseline)
+        elif names is None:
+            work.console.say(reason)
+        else:
+            raise UserError(reason)
+    whole = np.ones((1, bench.players), dtype=bool)
+    work.measure(CALIBRATION, whole)
+    records = work.campaign(CALIBRATION).read(whole)
+    if not records.ok[0]:
+        raise RunFailed(
+            f"model {work.config.title}: the utility of the whole model is not finite on this "
+            "text; try --dtype float32"
+        )
+    content |= {"utility": records.utility, "dense": float(records.utilities[0])}
+    for baseline in able:
+        if _lacks(content, baseline, counts, budget):
+            _run(work, bench, baseline, counts, content)
+        else:
+            work.console.say(f"{baseline.name}: in {work.directory.baselines.name} already")
+    return content
+
+
+def _lacks(
+    content: dict[str, Any], baseline: Baseline, counts: Sequence[int], budget: int | None
+) -> bool:
+    """Whether the file has not all of these sets, from the budget that was asked for."""
+    known = content["methods"].get(baseline.name)
+    if known is None or (baseline.spends and budget not in (None, known["budget"])):
+        return True
+    return not {str(count) for count in counts} <= set(known["sets"])
+
+
+def _run(
+    work: Workspace,
+    bench: Bench,
+    baseline: Baseline,
+    counts: Sequence[int],
+    content: dict[str, Any],
+) -> None:
+    """One method, with the counts that the file has already, so that none is lost."""
+    known = content["methods"].get(baseline.name, {"sets": {}})
+    wanted = sorted({*map(int, known["sets"]), *counts})
+    started = time.monotonic()
+    if baseline.passes:
+        bench.model()
+        with work.console.status(baseline.name):
+            result = baseline.run(bench, wanted)
+    else:
+        labelled = replace(
+            bench,
+            game=lambda metric: _game(work, metric, baseline.name),
+            parts=lambda metric: _Sequences(work, metric, baseline.name),
+        )
+        result = baseline.run(labelled, wanted)
+    utilities = _utilities(work, result)
+    seconds = time.monotonic() - started
+    evaluations = math.ceil(result.evaluations - 1e-9)
+    content["methods"][baseline.name] = {
+        "source": baseline.source,
+        "evaluations": evaluations,
+        "tokens": result.tokens,
+        "budget": bench.budget if baseline.spends else None,
+        "seconds": seconds,
+        "sets": {str(count): list(removed) for count, removed in result.sets.items()},
+        "utilities": {str(count): utility for count, utility in utilities.items()},
+        "merges": _as_lists(result),
+        "note": result.note,
+    }
+    work.directory.write_json(work.directory.baselines, content)
+    work.console.say(
+        f"{baseline.name}: {evaluations:,} evaluations, {result.tokens:,} model tokens, "
+        f"{clock(seconds)}"
+    )
+
+
+def _as_lists(result: BaselineResult) -> dict[str, list[Any]] | None:
+    if result.merges is None:
+        return None
+    return {
+        str(count): [[merge.into, list(merge.layers)] for merge in merges]
+        for count, merges in result.merges.items()
+    }
+
+
+def _utilities(work: Workspace, result: BaselineResult) -> dict[int, float | None]:
+    """The run's utility of each set on the calibration text; merged models are measured as such."""
+    campaign = work.campaign(CALIBRATION)
+    if result.merges is None:
+        rows = np.array([without(len(work.players), removed) for removed in result.sets.values()])
+        work.measure(CALIBRATION, rows)
+        found = campaign.read(rows).utilities
+    else:
+        from layershap.merging import merged_metrics
+
+        workload, steps = work.workload(CALIBRATION), result.merges.values()
+        with work.console.status("measuring merged models"):
+            metrics = [merged_metrics(work.model, workload, merges) for merges in steps]
+        found = np.concatenate([campaign.utilities(one) for one in metrics])
+    finite = [float(utility) if np.isfinite(utility) else None for utility in found]
+    return dict(zip(result.sets, finite, strict=True))
+
+
+def _bench(work: Workspace, budget: int | None) -> Bench:
+    workload = work.workload(CALIBRATION)
+    tokens: dict[str, int] = {}
+    if workload.text is not None:
+        tokens |= dict.fromkeys(TEXT_METRICS, workload.text.tokens.size)
+    for task in workload.tasks:
+        tokens |= dict.fromkeys(task.metrics, sum(map(len, task.rows)))
+    return Bench(
+        roster=work.roster,
+        utility=work.campaign(CALIBRATION).utility,
+        evaluation_tokens=tokens,
+        tokens=work.texts.calibration.tokens,
+        budget=work.config.evaluations(len(work.players)) if budget is None else budget,
+        seed=work.config.seed,
+        game=lambda metric: _game(work, metric, "measuring"),
+        parts=lambda metric: _Sequences(work, metric, "measuring"),
+        model=lambda: work.model,
+    )
+
+
+def _game(work: Workspace, metric: str, label: str) -> Game:
+    """The real model as a game of one measured quantity, through the ledger."""
+    campaign = replace(work.campaign(CALIBRATION), utility=metric)
+
+    def utilities(coalitions: Bool[np.ndarray, "B n"]) -> Float[np.ndarray, "B"]:
+        work.measure(CALIBRATION, coalitions, label)
+        found = campaign.read(coalitions).utilities
+        return np.where(np.isfinite(found), found, WORST)
+
+    return FunctionGame(utilities, work.players)
+
+
+class _Sequences(PartialGame):
+    """The same on single sequences of the text: all are measured at once and kept for later."""
+
+    def __init__(self, work: Workspace, metric: str, label: str) -> None:
+        self.work, self.label = work, label
+        self.column = work.campaign(CALIBRATION).column(metric)
+        self.used = np.flatnonzero(self.column.weights)
+
+    @property
+    def players(self) -> tuple[str, ...]:
+        return self.work.players
+
+    @property
+    def parts(self) -> int:
+        return len(self.used)
+
+    def __call__(
+        self, coalitions: Bool[np.ndarray, "B n"], parts: Int[np.ndarray, "k"], /
+    ) -> Float[np.ndarray, "B"]:
+        self.work.measure(CALIBRATION, coalitions, self.label)
+        records = self.work.campaign(CALIBRATION).read(coalitions)
+        chosen = self.used[parts]
+        weights = tuple(self.column.weights[place] for place in chosen)
+        column = Column(self.column.name, weights, self.column.sign)
+        found = column.sign * column.mean(records.metrics[column.name][:, chosen])
+        return np.where(np.isfinite(found), found, WORST)
+
+
+def _read(work: Workspace) -> dict[str, Any]:
+    """What `baselines.json` holds, or an empty one.
+
+    Raises:
+        UserError: it is damaged or belongs to other measurements.
+    """
+    path, fingerprint = work.directory.baselines, work.campaign(CALIBRATION).fingerprint
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        there, methods = content["fingerprint"], content["methods"]
+        for method in methods.values():
+            if set(method["sets"]) != set(method["utilities"]) or "budget" not in method:
+                raise ValueError("a method lacks a part")
+    except FileNotFoundError:
+        return {"fingerprint": fingerprint, "methods": {}}
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise UserError(
+            f"{path}: damaged ({' '.join(str(error).split())}); remove it and run again: what was "
+            "measured stays in the ledger"
+        ) from None
+    if there != fingerprint:
+        raise UserError(
+            f"{path}: belongs to measurements of something else (fingerprint {there}); remove it "
+            "and run again"
+        )
+    return content

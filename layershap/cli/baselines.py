@@ -1,0 +1,146 @@
+"""`layershap baselines`: published methods on the model and the text of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from layershap.cli.options import read_run
+from layershap.console import Console
+from layershap.errors import UserError
+
+if TYPE_CHECKING:
+    from layershap.directory import RunDirectory
+
+__all__ = ["baselines"]
+
+_COUNTS_A_TABLE = 6
+
+
+@click.command()
+@click.argument(
+    "run", required=False, type=click.Path(path_type=Path, file_okay=False), metavar="RUN"
+)
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="SLUG",
+    help="A method, see --list; repeat for several. [default: all that can run here]",
+)
+@click.option(
+    "--budget",
+    type=click.IntRange(min=2),
+    metavar="EVALUATIONS",
+    help="Evaluations for each method that can spend any number. [default: the run's budget]",
+)
+@click.option(
+    "--counts",
+    metavar="COUNTS",
+    help="Numbers of players to remove, as 1-4 or 2,4,8. [default: the run's]",
+)
+@click.option("--list", "list_wanted", is_flag=True, help="Name the methods and end.")
+@click.option("--json", "json_wanted", is_flag=True, help="Print one JSON object.")
+def baselines(
+    run: Path | None,
+    methods: tuple[str, ...],
+    budget: int | None,
+    counts: str | None,
+    list_wanted: bool,
+    json_wanted: bool,
+) -> None:
+    """Find and measure the sets that published methods would remove from the model of RUN.
+
+    Each method gets the same model and calibration text, and what it evaluates is kept in the
+    ledger of RUN. RUN/baselines.json takes their sets, what they needed and how good they are;
+    methods that are in it already are not run again.
+    """
+    if list_wanted:
+        _list(json_wanted)
+        return
+    if run is None:
+        raise UserError("baselines: name RUN, the directory of a run, or --list")
+    from layershap.stages.baselines import run_baselines
+    from layershap.workspace import open_workspace
+
+    config, directory = read_run(run)
+    console = Console()
+    with open_workspace(config, directory, console) as work:
+        n = len(work.players)
+        wanted = config.counts(n)
+        if counts is not None:
+            wanted = _counts(config.model_copy(update={"remove": counts}), n, counts)
+        names = None if not methods or "all" in methods else methods
+        content = run_baselines(work, names, wanted, budget)
+        noun, unit, tokens = config.noun, work.utility.unit, work.texts.calibration.tokens.size
+    if json_wanted:
+        click.echo(directory.baselines.read_text(encoding="utf-8").rstrip())
+        return
+    own = _own(directory, content, tokens)
+    for first in range(0, len(wanted), _COUNTS_A_TABLE):
+        some = wanted[first : first + _COUNTS_A_TABLE]
+        _table(console, content, own, some, f"Cost in {unit} by number of {noun}s removed")
+    click.echo(f"All of it: {directory.baselines}")
+
+
+def _counts(config: Any, n: int, given: str) -> list[int]:
+    try:
+        return config.counts(n)
+    except UserError as error:
+        raise UserError(str(error).replace("--remove", "--counts", 1)) from None
+
+
+def _list(json_wanted: bool) -> None:
+    from layershap.baselines import BASELINES
+
+    if json_wanted:
+        rows = [
+            {"name": b.name, "slug": b.slug, "source": b.source, "needs": b.needs}
+            for b in BASELINES
+        ]
+        click.echo(json.dumps(rows))
+        return
+    for baseline in BASELINES:
+        click.echo(f"{baseline.slug}")
+        click.echo(f"    {baseline.name}: {baseline.source}")
+        click.echo(f"    needs {baseline.needs}")
+
+
+def _own(directory: RunDirectory, content: dict[str, Any], tokens: int) -> dict[str, Any] | None:
+    """The run's own best sets, as a method."""
+    if not directory.candidates.exists():
+        return None
+    found = directory.read_json(directory.candidates, "search")
+    return {
+        "evaluations": found["spent"],
+        "tokens": found["spent"] * tokens,
+        "utilities": {count: sets[0]["utility"] for count, sets in found["sets"].items()},
+    }
+
+
+def _table(
+    console: Console,
+    content: dict[str, Any],
+    own: dict[str, Any] | None,
+    counts: Sequence[int],
+    title: str,
+) -> None:
+    methods = {} if own is None else {"this run": own}
+    methods |= content["methods"]
+    rows = []
+    for name, method in methods.items():
+        costs = [method["utilities"].get(str(count)) for count in counts]
+        if any(cost is not None for cost in costs):
+            rows.append(
+                [
+                    name,
+                    f"{method['evaluations']:,}",
+                    f"{method['tokens']:,}",
+                    *("–" if u is None else f"{content['dense'] - u:+.4f}" for u in costs),
+                ]
+            )
+    console.table(title, ["method", "evaluations", "model tokens", *map(str, counts)], rows)
