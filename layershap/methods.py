@@ -13,7 +13,6 @@ from shapley.baselines import (
     ends_kept,
     evopress,
     in_order,
-    rescored_removal,
     reverse_order,
     shortened_ppl,
     single_ablation,
@@ -81,15 +80,10 @@ def run_block_influence(bench: Bench, counts: Sequence[int]) -> BaselineResult:
 
 def run_rescored_influence(bench: Bench, counts: Sequence[int]) -> BaselineResult:
     """Block Influence, anew after each removal."""
-    from llm.influence import block_influence
+    from llm.baselines import rescored_influence
 
-    model = bench.model()
-    found = rescored_removal(
-        lambda removed: block_influence(model, bench.tokens, bench.roster, removed),
-        bench.players,
-        counts,
-    )
-    return BaselineResult(found.sets, 0, round(found.evaluations * bench.tokens.size))
+    sets, spend = rescored_influence(bench.model(), bench.tokens, bench.roster, counts)
+    return BaselineResult(sets, 0, spend.tokens)
 
 
 def run_angular_distance(bench: Bench, counts: Sequence[int]) -> BaselineResult:

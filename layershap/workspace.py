@@ -17,6 +17,7 @@ from layershap.config import RunConfig
 from layershap.console import Console
 from layershap.directory import RunDirectory
 from layershap.errors import UserError
+from layershap.removal import removal_text
 from layershap.texts import Texts, load_texts
 from layershap.utilities import Utility, parse_utilities
 from llm import (
@@ -140,8 +141,7 @@ class Workspace:
 
     def named(self, removed: Iterable[int]) -> str:
         """How a person names a set of players on the command line: 4,6 or L4.attn,L6.mlp."""
-        names = [self.players[player] for player in removed]
-        return ",".join(name.removeprefix("L") if "." not in name else name for name in names)
+        return removal_text(self.players, removed)
 
     @cached_property
     def ledger(self) -> Ledger:

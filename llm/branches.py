@@ -8,7 +8,7 @@ their last projection were zero, and cost nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -21,7 +21,15 @@ from llm.errors import UnsupportedModel
 from llm.silence import Silence, StandIn, answer_tensor, find_silence, hidden_like, listened
 from llm.trace import LayerCall
 
-__all__ = ["Branches", "State", "find_branches", "run_attention", "run_mlp", "run_whole"]
+__all__ = [
+    "Branches",
+    "State",
+    "find_branches",
+    "run_attention",
+    "run_mlp",
+    "run_whole",
+    "silenced",
+]
 
 State = tuple[Tensor, ...]
 """Equal-shaped tensors [B, T, D] between two steps of a walk: the current hidden states first."""
@@ -72,11 +80,7 @@ def run_attention(branches: Branches, call: LayerCall, state: State) -> State:
     states, the layer's input and the attention's answer, from which this layer's `run_mlp` goes on.
     """
     (attention,) = branches.attention
-    silent = {
-        name: StandIn(call.layer.get_submodule(name), branches.silences[name])
-        for name in branches.mlp
-    }
-    with _replaced(call.layer, silent):
+    with silenced(call.layer, branches, branches.mlp):
         if not branches.joined:
             return (call(state[0]),)
         with listened(call.layer.get_submodule(attention)) as heard:
@@ -102,6 +106,14 @@ def run_mlp(branches: Branches, call: LayerCall, state: State) -> State:
         hidden, answer = state[0], None
     with _replaced(call.layer, {attention: StandIn(module, silence, answer)}):
         return (call(hidden),)
+
+
+@contextmanager
+def silenced(layer: nn.Module, branches: Branches, names: Iterable[str]) -> Iterator[None]:
+    """Within this context these parts of the layer are silent."""
+    parts = {name: StandIn(layer.get_submodule(name), branches.silences[name]) for name in names}
+    with _replaced(layer, parts):
+        yield
 
 
 @torch.inference_mode()
@@ -214,9 +226,7 @@ def _stirred(part: _Part) -> _Part:
 
 def _check_silence(branches: Branches, call: LayerCall, hidden_BTD: Tensor) -> None:
     """A layer whose parts are all silent must still hand its input on, residual path or not."""
-    names = (*branches.attention, *branches.mlp)
-    silent = {n: StandIn(call.layer.get_submodule(n), branches.silences[n]) for n in names}
-    with _replaced(call.layer, silent):
+    with silenced(call.layer, branches, (*branches.attention, *branches.mlp)):
         through, other = call(hidden_BTD), call(hidden_BTD.flip(-1))
     if torch.equal(through, other):
         raise _unsupported(call, "its residual connections lie inside its parts")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +16,24 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from llm.agreement import (
+    Agreement,
+    allowed,
+    cached_difference,
+    compare,
+    difference,
+    logits,
+    masked_logits,
+)
 from llm.errors import ModelError
-from llm.loading import ModelSpec, load_model, load_tokenizer, stored_dtype
+from llm.loading import ModelSpec, first_line, load_model, load_tokenizer, stored_dtype
 from llm.players import Roster, make_roster
-from llm.reduction import delete_layers, zero_halves
-from llm.steps import Node, Steps
+from llm.reduction import zero_halves
+from llm.repacking import Packing, plan_packing, repack, repacked_halves, zeroed_halves
+from llm.saving import Unwritable, beside, narrow, refuse_small, refuse_taken, save, settle
 from llm.structure import find_stack
-from llm.tail import injected
-from llm.trace import record
 
 __all__ = ["Export", "export_checkpoint"]
-
-_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}
 
 
 @dataclass(frozen=True)
@@ -34,24 +42,30 @@ class Export:
 
     Attributes:
         path: the checkpoint directory.
-        removed: layers that are gone, numbered as in the original.
+        removed: layers that are gone with both their halves, numbered as in the original.
+        repacked: new layers made of the attention of one layer and the MLP of a later one.
+        gone: halves that are really gone since what remained of their layers was repacked.
         zeroed: halves of layers whose weights are zero, "L4.attn" say: right in every stock
             loader, but neither smaller nor faster.
+        note: why halves are zeroed that might have been repacked; None where none are.
+        layers_before, layers_after: decoder layers.
         parameters_before, parameters_after: counts.
         bytes_written: size of the weights on disk.
-        logit_difference: largest difference between the reloaded model's logits and those
-            measured with the layers left out, as a share of the largest logit.
-        cache_difference: the same between decoding with and without a cache.
+        agreement: what the checks found.
     """
 
     path: Path
     removed: tuple[int, ...]
+    repacked: tuple[tuple[int, int], ...]
+    gone: tuple[str, ...]
     zeroed: tuple[str, ...]
+    note: str | None
+    layers_before: int
+    layers_after: int
     parameters_before: int
     parameters_after: int
     bytes_written: int
-    logit_difference: float
-    cache_difference: float
+    agreement: Agreement
 
 
 def export_checkpoint(
@@ -62,10 +76,12 @@ def export_checkpoint(
     *,
     roster: Roster | None = None,
     provenance: Mapping[str, Any] | None = None,
+    card: Callable[[Mapping[str, Any]], str] | None = None,
 ) -> Export:
-    """Delete layers, save, load again with stock transformers and compare.
+    """Leave players out, save, load again with stock transformers and compare.
 
-    A layer that goes wholly is deleted; of a half that goes alone the weights become zero.
+    A layer that goes wholly is deleted. Of a half that goes alone the weights become zero, unless
+    what is next to it makes an ordinary layer with the other half (see `llm.repacking`).
 
     Args:
         spec: the model to take layers from.
@@ -73,97 +89,158 @@ def export_checkpoint(
         destination: directory to make; must not hold anything yet.
         tokens: sequences to compare on; the first 64 tokens of two are used.
         roster: who the players are; every layer when omitted.
-        provenance: what to write into `layershap.json` beside the weights.
+        provenance: what to write into `layershap.json` beside the weights, with what was done.
+        card: makes the text of `README.md` from all that `layershap.json` says.
 
     Raises:
-        ModelError: the destination is taken, or the written checkpoint does not agree.
+        ModelError: the destination is taken or too small, or the written checkpoint does not agree.
+            Nothing is left of it then.
     """
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise ModelError(f"--to {destination}: exists and is not empty; name a new directory")
-    ids_BT = torch.from_numpy(tokens[:2, :64])
-    model = load_model(spec)
-    ids_BT = ids_BT.to(model.device)
-    before = model.num_parameters()
-    roster = roster or make_roster("layers", len(find_stack(model)))
-    layers, halves = roster.removed_layers(removed), roster.removed_halves(removed)
-    wanted = _masked_logits(model, roster, removed, ids_BT)
-    zero_halves(model, halves, ids_BT)
-    delete_layers(model, layers)
-    partial = destination.with_name(destination.name + ".part")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        if spec.dtype == "auto":
-            # Measured in float32 on a CPU, but a half-precision checkpoint stays one.
-            torch.nn.Module.to(model, stored_dtype(spec) or model.dtype)
-        model.save_pretrained(partial)
-        load_tokenizer(spec).save_pretrained(partial)
-        reloaded = load_model(
-            ModelSpec(str(partial), spec.dtype, spec.device, spec.trust_remote_code)
-        )
-        logit_difference = _difference(_logits(reloaded, ids_BT), wanted)
-        cache_difference = _difference(_cached_logits(reloaded, ids_BT), wanted)
-        limit = _TOLERANCE.get(reloaded.dtype, 0.05)
-        if not max(logit_difference, cache_difference) <= limit:
-            raise ModelError(
-                f"model type {model.config.model_type}: the exported checkpoint does not agree "
-                f"with the measured model (logits {logit_difference:.1e}, cached decoding "
-                f"{cache_difference:.1e}, allowed {limit:.0e}); nothing was written"
+    refuse_taken(destination)
+    model: Any = load_model(spec)
+    ids_BT = torch.from_numpy(tokens[:2, :64]).to(model.device)
+    before, depth, kind = model.num_parameters(), len(find_stack(model)), model.config.model_type
+    roster = roster or make_roster("layers", depth)
+    plans = _plans(model, roster, removed, ids_BT)
+    wanted_BTV = masked_logits(model, roster, removed, ids_BT)
+    with beside(destination) as room:
+        checkpoint = room / "checkpoint"
+        for number, packing in enumerate(plans, 1):
+            model = model or load_model(spec)
+            _shrink(model, spec, packing, ids_BT)
+            refuse_small(destination, model)
+            save(model, checkpoint, destination)
+            load_tokenizer(spec).save_pretrained(checkpoint)
+            model = None  # makes room for what is loaded now
+            try:
+                agreement, after = _check(spec, checkpoint, room / "again", wanted_BTV, ids_BT)
+            except _Disagrees as found:
+                if number < len(plans):
+                    shutil.rmtree(checkpoint)
+                    continue
+                own = _own_difference(load_model(spec), ids_BT)
+                raise ModelError(
+                    f"model type {kind}: the exported checkpoint does not agree with the "
+                    f"measured model ({found}{own}); nothing was written"
+                ) from None
+            blocks = packing.blocks
+            done = Export(
+                path=destination,
+                removed=roster.removed_layers(removed),
+                repacked=tuple((b.attention_layer, b.mlp_layer) for b in blocks if b.mixed),
+                gone=tuple(half.name for half in repacked_halves(blocks)),
+                zeroed=tuple(half.name for half in zeroed_halves(blocks)),
+                note=packing.note,
+                layers_before=depth,
+                layers_after=len(blocks),
+                parameters_before=before,
+                parameters_after=after,
+                bytes_written=sum(f.stat().st_size for f in checkpoint.glob("*.safetensors")),
+                agreement=agreement,
             )
-        zeroed = [half.name for half in halves]
-        record_ = {"removed_layers": list(layers), "zeroed": zeroed, **(provenance or {})}
-        (partial / "layershap.json").write_text(json.dumps(record_, indent=2) + "\n", "utf-8")
-        if destination.exists():
-            destination.rmdir()
-        partial.rename(destination)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    size = sum(f.stat().st_size for f in destination.glob("*.safetensors"))
-    return Export(
-        destination,
-        layers,
-        tuple(zeroed),
-        before,
-        reloaded.num_parameters(),
-        size,
-        logit_difference,
-        cache_difference,
-    )
+            facts = {**_facts(done, packing, spec, ids_BT), **(provenance or {})}
+            (checkpoint / "layershap.json").write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
+            if card is not None:
+                (checkpoint / "README.md").write_text(card(facts), "utf-8")
+            settle(checkpoint, destination)
+            return done
+    raise AssertionError("a plan either agrees or is refused")
 
 
-@torch.inference_mode()
-def _masked_logits(model: Any, roster: Roster, removed: Sequence[int], ids_BT: Tensor) -> Tensor:
-    stack, steps = find_stack(model), Steps(roster, None)
-    trace = record(model, stack, ids_BT)
-    node = Node(trace.inputs[:1])
-    for slot in roster.slots:
-        if slot.player not in set(removed):
-            for unit in slot.units:
-                node = steps.run(unit, trace.calls, node)
-    with injected(model, stack, trace.returns) as logits:
-        return logits(ids_BT, node.state[0])
+class _Disagrees(Exception):
+    """The written checkpoint is not the model that was measured."""
 
 
-@torch.inference_mode()
-def _logits(model: Any, ids_BT: Tensor) -> Tensor:
-    return model(input_ids=ids_BT, use_cache=False).logits
+def _plans(
+    model: Any, roster: Roster, removed: Sequence[int], ids_BT: Tensor
+) -> tuple[Packing, ...]:
+    """What to try: halves of different layers in one, and if that fails, none."""
+    best = plan_packing(model, roster, removed, ids_BT)
+    if not any(block.mixed for block in best.blocks):
+        return (best,)
+    plain = plan_packing(model, roster, removed, ids_BT, mix=False)
+    return best, replace(plain, note="layers of mixed halves did not agree in stock transformers")
 
 
-@torch.inference_mode()
-def _cached_logits(model: Any, ids_BT: Tensor) -> Tensor:
-    """The same logits, the second half decoded a token at a time from the cache of the first."""
-    half = ids_BT.shape[1] // 2
-    out = model(input_ids=ids_BT[:, :half], use_cache=True)
-    parts = [out.logits]
-    for position in range(half, ids_BT.shape[1]):
-        out = model(
-            input_ids=ids_BT[:, position : position + 1],
-            past_key_values=out.past_key_values,
-            use_cache=True,
-        )
-        parts.append(out.logits)
-    return torch.cat(parts, dim=1)
+def _shrink(model: Any, spec: ModelSpec, packing: Packing, ids_BT: Tensor) -> None:
+    """Make the model the smaller one, for good, in the type that it is stored in."""
+    zero_halves(model, zeroed_halves(packing.blocks), ids_BT)
+    repack(model, packing)
+    _narrow(model, spec)
 
 
-def _difference(found: Tensor, wanted: Tensor) -> float:
-    scale = wanted.float().abs().max().clamp_min(1.0)
-    return float((found.float() - wanted.float()).abs().max() / scale)
+def _narrow(model: Any, spec: ModelSpec) -> None:
+    if spec.dtype == "auto":
+        # Measured in float32 on a CPU, but a half-precision checkpoint stays one.
+        narrow(model, stored_dtype(spec) or model.dtype)
+
+
+def _check(
+    spec: ModelSpec, path: Path, again: Path, wanted_BTV: Tensor, ids_BT: Tensor
+) -> tuple[Agreement, int]:
+    """How a checkpoint agrees, and its number of parameters.
+
+    Raises:
+        _Disagrees: it does not.
+    """
+
+    def load(where: Path) -> Any:
+        return load_model(ModelSpec(str(where), spec.dtype, spec.device, spec.trust_remote_code))
+
+    try:
+        model = load(path)
+        first = logits(model, ids_BT)
+        agreement, size = compare(model, first, wanted_BTV, ids_BT), model.num_parameters()
+        _narrow(model, spec)
+        save(model, again, path)
+        del model
+        agreement = replace(agreement, saved_again=difference(logits(load(again), ids_BT), first))
+        shutil.rmtree(again)
+    except Unwritable:
+        raise
+    except Exception as error:  # whatever stock code raises over a model that it cannot run
+        reason = first_line(error).replace(f"model {path}: ", "").partition(";")[0]
+        raise _Disagrees(f"stock transformers cannot load and run it: {reason}") from None
+    if not agreement.holds:
+        raise _Disagrees(str(agreement))
+    return agreement, size
+
+
+def _own_difference(model: Any, ids_BT: Tensor) -> str:
+    """What to add about a model that does not decode with a cache as it does without."""
+    try:
+        own = cached_difference(model, logits(model, ids_BT), ids_BT) or 0.0
+    except Exception:  # whatever stock code raises; then there is nothing to add
+        return ""
+    if own <= allowed(model):
+        return ""
+    return f"; the whole model's own cached decoding is off by {own:.1e} in this transformers"
+
+
+def _facts(done: Export, packing: Packing, spec: ModelSpec, ids_BT: Tensor) -> dict[str, Any]:
+    """What `layershap.json` says of the checkpoint itself."""
+    return {
+        "format": 1,
+        "base_model": spec.name,
+        "revision": spec.revision,
+        "removed_layers": list(done.removed),
+        "repacked": [list(pair) for pair in done.repacked],
+        "gone": list(done.gone),
+        "zeroed": list(done.zeroed),
+        "note": done.note,
+        "layers": [{"attention": block.attention, "mlp": block.mlp} for block in packing.blocks],
+        "layers_before": done.layers_before,
+        "layers_after": done.layers_after,
+        "parameters_before": done.parameters_before,
+        "parameters_after": done.parameters_after,
+        "checks": {
+            **asdict(done.agreement),
+            "sequences": len(ids_BT),
+            "tokens": ids_BT.shape[1],
+            "device": ids_BT.device.type,
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "transformers", "safetensors")},
+        },
+    }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from layershap.cli.options import read_run, run_argument
 from layershap.errors import UserError
+
+if TYPE_CHECKING:
+    from llm.export import Export
 
 __all__ = ["export"]
 
@@ -33,17 +36,23 @@ __all__ = ["export"]
 def export(run: Path, remove: str | None, count: int | None, destination: Path) -> None:
     """Write the model of RUN without some layers as a stock Hugging Face checkpoint.
 
-    The checkpoint is loaded again, and its logits and its decoding with a cache are compared with
-    what was measured, before it gets its name.
+    Whole layers are deleted. Where an attention and the MLP before it are both gone, what remains
+    of their layers becomes one layer; the weights of any other half that goes alone become zero.
+    The checkpoint is loaded again, and its logits, its decoding with a cache, `generate` and
+    saving once more are compared with what was measured, before it gets its name. Beside the
+    weights lie `layershap.json` and a model card.
     """
     from layershap.config import parse_removed
     from layershap.console import Console
-    from layershap.workspace import HELDOUT, open_workspace
+    from layershap.export_notes import model_card, provenance
+    from layershap.workspace import open_workspace
     from llm.export import export_checkpoint
+    from llm.saving import refuse_taken
 
     config, directory = read_run(run)
     if (remove is None) == (count is None):
         raise UserError("export: name either --remove, as --remove 4,6, or --count")
+    refuse_taken(destination)
     console = Console()
     with open_workspace(config, directory, console) as work:
         if remove is not None:
@@ -61,12 +70,6 @@ def export(run: Path, remove: str | None, count: int | None, destination: Path) 
             removed = sets[count]
         if len(work.roster.removed_layers(removed)) >= work.roster.depth:
             raise UserError("--remove: that is every layer; keep at least one")
-        provenance = {
-            "base_model": config.title,
-            "fingerprint": work.fingerprint(HELDOUT),
-            "removed_players": work.named(removed),
-            "layershap": version("layershap"),
-        }
         with console.status("writing and checking"):
             done = export_checkpoint(
                 work.spec,
@@ -74,16 +77,34 @@ def export(run: Path, remove: str | None, count: int | None, destination: Path) 
                 destination,
                 work.texts.heldout.tokens,
                 roster=work.roster,
-                provenance=provenance,
+                provenance=provenance(work, removed),
+                card=model_card,
             )
-    saved = done.parameters_before - done.parameters_after
-    click.echo(f"{done.path}: {done.parameters_after:,} parameters, {done.bytes_written:,} bytes")
-    click.echo(f"saved {saved:,} parameters ({100 * saved / done.parameters_before:.1f} %)")
-    if done.zeroed:
-        click.echo(
-            f"zeroed, so neither smaller nor faster in a stock model: {', '.join(done.zeroed)}"
+    for line in _summary(done):
+        click.echo(line)
+
+
+def _summary(done: Export) -> list[str]:
+    saved, before = done.parameters_before - done.parameters_after, done.parameters_before
+    lines = [
+        f"{done.path}: {done.parameters_after:,} parameters, {done.bytes_written:,} bytes",
+        f"saved {saved:,} parameters ({100 * saved / before:.1f} %), {done.layers_before} layers "
+        f"became {done.layers_after}",
+    ]
+    if done.repacked:
+        pairs = ", ".join(f"L{a}.attn with L{m}.mlp" for a, m in done.repacked)
+        lines.append(
+            f"repacked, so really smaller and faster: {', '.join(done.gone)} (now {pairs})"
         )
-    click.echo(
-        f"checked: logits differ by {done.logit_difference:.1e}, decoding with a cache by "
-        f"{done.cache_difference:.1e} (of the largest logit)"
-    )
+    if done.zeroed:
+        zeroed = ", ".join(done.zeroed)
+        lines.append(f"zeroed, so neither smaller nor faster in a stock model: {zeroed}")
+    if done.note:
+        lines.append(f"note: {done.note}")
+    checks = done.agreement
+    return [
+        *lines,
+        f"checked: logits differ by {checks.logits:.1e}, decoding with a cache by "
+        f"{checks.cached:.1e}, generate by {checks.generated:.1e}, saved again by "
+        f"{checks.saved_again:.1e} (of the largest logit)",
+    ]

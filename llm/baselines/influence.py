@@ -19,6 +19,7 @@ from llm import influence
 from llm.baselines.arguments import check_counts, check_model
 from llm.baselines.spend import Spend
 from llm.players import Roster
+from shapley.baselines import rescored_removal
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -68,9 +69,9 @@ def rescored_influence(
     """
     _, ids = check_model(model, tokens, roster)
     wanted = check_counts(roster, counts)
-    removed: list[int] = []
-    for _ in range(wanted[-1]):
-        scores = influence.block_influence(model, ids, roster, removed)
-        removed.append(int(scores.argmin()))
-    sets = {count: tuple(sorted(removed[:count])) for count in wanted}
-    return sets, Spend(ids.size * wanted[-1])
+    found = rescored_removal(
+        lambda removed: influence.block_influence(model, ids, roster, removed),
+        len(roster.names),
+        wanted,
+    )
+    return dict(found.sets), Spend(ids.size * wanted[-1])
