@@ -29,28 +29,54 @@ from llm import (
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Texts", "load_texts"]
+__all__ = ["TextPart", "Texts", "load_texts"]
 
 _USUAL_LENGTH = 256
 _NO_LIMIT = 10**9
 
 
 @dataclass(frozen=True)
+class TextPart:
+    """The sequences of a text that came from one source.
+
+    Attributes:
+        name: what a person calls the source.
+        first: its first sequence.
+        stop: the sequence after its last.
+    """
+
+    name: str
+    first: int
+    stop: int
+
+
+@dataclass(frozen=True)
 class Texts:
-    """The two texts of a run, its tasks, and what a person should know about them."""
+    """The two texts of a run, its tasks, and what a person should know about them.
+
+    Attributes:
+        calibration: what the search sees.
+        heldout: what it does not see.
+        calibration_tasks: items that the search sees.
+        heldout_tasks: other items of the same tasks.
+        warnings: a sentence each.
+        heldout_parts: the held-out text's sources, in the order of its sequences.
+    """
 
     calibration: TokenText
     heldout: TokenText
     calibration_tasks: tuple[ChoiceTask, ...]
     heldout_tasks: tuple[ChoiceTask, ...]
     warnings: tuple[str, ...]
+    heldout_parts: tuple[TextPart, ...]
 
 
 def load_texts(config: RunConfig, tokenizer: PreTrainedTokenizerBase, model_config: Any) -> Texts:
     """Tokenise the calibration and the held-out text and tasks.
 
     Without a held-out text, the last part of the calibration text is kept away from the search;
-    of a task's items, random ones are.
+    of a task's items, random ones are. Several held-out sources share the sequences equally, as far
+    as each is long enough, and no sequence holds text of two of them.
 
     Raises:
         TaskError: a task's file is missing or wrong.
@@ -60,20 +86,23 @@ def load_texts(config: RunConfig, tokenizer: PreTrainedTokenizerBase, model_conf
     length = _length(config, model_config)
     bos = _bos(tokenizer)
 
-    def cut(stream: np.ndarray, sequences: int, source: str) -> TokenText:
+    def cut(stream: np.ndarray, source: str, sequences: int) -> TokenText:
         return cut_sequences(stream, sequences=sequences, length=length, source=source, bos=bos)
 
     calibration, source = _stream(config.calibration, "calibration", tokenizer)
-    if config.heldout or not config.calibration:
-        heldout, heldout_source = _stream(config.heldout, "heldout", tokenizer)
+    if config.heldout:
+        sources = [_stream((one,), "heldout", tokenizer)[0] for one in config.heldout]
+        heldout = list(zip(sources, _names(config.heldout), strict=True))
+    elif not config.calibration:
+        heldout = [_stream((), "heldout", tokenizer)]
     else:
         at = _split(calibration, config, length - (bos is not None), source)
-        heldout, heldout_source = calibration[at:], f"{source} (last part)"
+        heldout = [(calibration[at:], f"{source} (last part)")]
         calibration = calibration[:at]
-    texts = (
-        cut(calibration, config.sequences, source),
-        cut(heldout, config.heldout_sequences, heldout_source),
-    )
+    available = [len(stream) // (length - (bos is not None)) for stream, _ in heldout]
+    shares = _shares(config.heldout_sequences, available)
+    parts = [cut(*one, share) for one, share in zip(heldout, shares, strict=True)]
+    texts = (cut(calibration, source, config.sequences), _joined(parts))
     wanted = (config.sequences, config.heldout_sequences)
     warnings = [
         f"The {kind} text gave {len(text.tokens)} of {count} sequences of {length} tokens."
@@ -81,7 +110,8 @@ def load_texts(config: RunConfig, tokenizer: PreTrainedTokenizerBase, model_conf
         if len(text.tokens) < count
     ]
     calibration_tasks, heldout_tasks, dropped = _tasks(config, tokenizer, model_config)
-    return Texts(*texts, calibration_tasks, heldout_tasks, (*warnings, *dropped))
+    warnings += dropped
+    return Texts(*texts, calibration_tasks, heldout_tasks, tuple(warnings), _places(parts))
 
 
 def _tasks(
@@ -118,6 +148,49 @@ def _stream(
         return tokenise(tokenizer, split_text(split)), f"Python library, {kind} files"
     texts = [t for s in sources for t in (read_dataset(s[3:]) if s[:3] == "hf:" else read_file(s))]
     return tokenise(tokenizer, texts), ", ".join(s.rstrip("/").split("/")[-1] for s in sources)
+
+
+def _names(sources: Sequence[str]) -> list[str]:
+    """Short names of sources, whole ones where two would be called the same.
+
+    Raises:
+        UserError: a source is given twice.
+    """
+    short = [source.rstrip("/").split("/")[-1] for source in sources]
+    for source in sources:
+        if sources.count(source) > 1:
+            raise UserError(f"--heldout {source}: is given twice; name each text once")
+    return [
+        name if short.count(name) == 1 else source
+        for name, source in zip(short, sources, strict=True)
+    ]
+
+
+def _shares(wanted: int, available: Sequence[int]) -> list[int]:
+    """How many sequences each source gives: equal shares, what one lacks from the others.
+
+    Every source gives at least one, so that none goes unseen.
+    """
+    shares = [0] * len(available)
+    while sum(shares) < wanted and any(s < a for s, a in zip(shares, available, strict=True)):
+        poorest = min(
+            (s, place) for place, (s, a) in enumerate(zip(shares, available, strict=True)) if s < a
+        )
+        shares[poorest[1]] += 1
+    return [max(1, share) for share in shares]
+
+
+def _joined(parts: Sequence[TokenText]) -> TokenText:
+    if len(parts) == 1:
+        return parts[0]
+    tokens = np.concatenate([part.tokens for part in parts])
+    return TokenText(tokens, ", ".join(part.source for part in parts))
+
+
+def _places(parts: Sequence[TokenText]) -> tuple[TextPart, ...]:
+    ends = np.cumsum([len(part.tokens) for part in parts]).tolist()
+    starts = [0, *ends[:-1]]
+    return tuple(TextPart(p.source, *at) for p, *at in zip(parts, starts, ends, strict=True))
 
 
 def _split(stream: np.ndarray, config: RunConfig, body: int, source: str) -> int:

@@ -7,9 +7,11 @@ import math
 
 import numpy as np
 
+from layershap.estimate import Estimate
+from layershap.frontier import OWN, WHOLE, FrontierPoint, marked
 from layershap.report import (
+    Against,
     Dense,
-    Estimate,
     FitScore,
     PlayerValues,
     Provenance,
@@ -17,6 +19,8 @@ from layershap.report import (
     Report,
     Rival,
     SurrogateFit,
+    TaskScore,
+    TextCost,
     TextFacts,
 )
 from sampling import random_of_sizes, stream
@@ -79,6 +83,8 @@ def sample_report(
     speeds: bool = True,
     intervals: bool = True,
     surrogate: bool = True,
+    texts: bool = False,
+    tasks: bool = False,
     warnings: tuple[str, ...] = (),
 ) -> Report:
     cost = QuadraticCost(n, seed)
@@ -105,6 +111,8 @@ def sample_report(
             "reverse order": tuple(range(n - 1 - size, n - 1)),
         }
         value = cost.of(removed)
+        best = min(others, key=lambda name: cost.of(others[name]))
+        apart = value - cost.of(others[best])
         recommendations.append(
             Recommendation(
                 removed=removed,
@@ -126,6 +134,18 @@ def sample_report(
                     for name, chosen in others.items()
                 )
                 if rivals
+                else (),
+                against=Against(best, others[best], estimate(apart, 0.003 * (apart != 0)))
+                if rivals
+                else None,
+                texts=tuple(
+                    TextCost(name, tokens, estimate(factor * value, 0.01))
+                    for name, tokens, factor in (("manual", 20_480, 0.8), ("news", 20_480, 1.2))
+                )
+                if texts
+                else (),
+                tasks=(TaskScore("piqa.acc", 0.7 - 0.1 * value, estimate(-0.1 * value, 0.01)),)
+                if tasks
                 else (),
             )
         )
@@ -194,7 +214,34 @@ def sample_report(
         else None,
         interactions=tuple(tuple(row) for row in (-cost.pairs).tolist()),
         warnings=warnings,
+        frontier=frontier_of(recommendations, n, parameters),
     )
+
+
+def frontier_of(
+    recommendations: list[Recommendation], n: int, parameters: int
+) -> tuple[FrontierPoint, ...]:
+    """The points of recommendations and rivals, the whole model first."""
+
+    def point(method, found, count):
+        return FrontierPoint(
+            method=method,
+            count=count,
+            removed=found.removed,
+            names=",".join(map(str, found.removed)),
+            loss=found.difference,
+            parameters=parameters - count * A_LAYER,
+            parameter_share=1 - count * A_LAYER / parameters,
+            prefill=getattr(found, "prefill", None),
+            decode=found.decoding,
+        )
+
+    whole = FrontierPoint(WHOLE, 0, (), "", Estimate(0.0), parameters, 1.0)
+    points = [whole]
+    for item in recommendations:
+        points.append(point(OWN, item, item.size))
+        points += [point(rival.method, rival, item.size) for rival in item.rivals]
+    return tuple(marked(points))
 
 
 def _score(name: str, size: int | None, guess: np.ndarray, truth: np.ndarray) -> FitScore:

@@ -12,7 +12,9 @@ from html.parser import HTMLParser
 import pytest
 from report_samples import DENSE_NLL, QuadraticCost, sample_report
 
-from layershap.report import ErrorPoint, Estimate, Ranking, Report, Rival, TextFacts, render
+from layershap.estimate import Estimate
+from layershap.report import Against, ErrorPoint, Ranking, Report, Rival, TextFacts, render
+from layershap.report.canvas import look
 from layershap.report.summary import asked, concerns, found, headline, recommended
 from layershap.report.wording import fixed, signed
 
@@ -98,7 +100,8 @@ def test_all_sections_and_figures_present_once(html):
     found = Page(html).ids()
     assert len(found) == len(set(found))
     assert {
-        "warnings", "recommendations", "frontier-size", "frontier-speed", "values-0", "values-1",
+        "warnings", "recommendations", "frontier-size", "frontier-speed", "frontier-parameters",
+        "frontier-prefill", "frontier-table", "values-0", "values-1",
         "interactions", "surrogate-fit", "recommendation-table", "rival-table", "pair-table",
         "fit-table", "strata-table", "reproduce",
     } - set(found) == {"warnings"}  # fmt: skip
@@ -289,6 +292,105 @@ def test_cheaper_rival_is_admitted(report):
     assert re.search(
         r'class="best">[^<]*' + re.escape(signed(better.difference.value)), render(beaten)
     )
+
+
+def rows_of(html: str, name: str) -> list[str]:
+    table = html[html.index(f'<table id="{name}">') :]
+    body = table[table.index("<tbody>") : table.index("</tbody>")]
+    return [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in body.split("</tr>")[:-1]]
+
+
+def test_every_method_has_a_row_beside_the_search(report, html):
+    rows = rows_of(html, "rival-table")
+    methods = [rival.method for rival in report.recommendations[0].rivals]
+    assert all(row.startswith(m) for row, m in zip(rows, ["layershap", *methods], strict=True))
+    assert re.findall(r"[+−][\d.]+", rows[0]) == [
+        signed(item.difference.value) for item in report.recommendations
+    ]
+    for item in report.recommendations:
+        for rival in item.rivals:
+            row = next(row for row in rows if row.startswith(rival.method))
+            assert signed(rival.difference.value) in row
+
+
+def test_sets_stand_beside_the_best_heuristic(report, html):
+    for item, row in zip(
+        report.recommendations, rows_of(html, "recommendation-table"), strict=True
+    ):
+        assert item.against is not None
+        same = item.against.removed == item.removed
+        assert ("same set" in row) == same
+        assert item.against.method in row
+        if not same:
+            assert signed(item.against.difference.value) in row
+    first = report.recommendations[0]
+    worse = Against("luck", (5,), Estimate(-0.03, -0.04, -0.02))
+    rival = Rival("luck", (5,), Estimate(first.difference.value + 0.03))
+    for ends, said in (
+        (Estimate(-0.03, -0.04, -0.02), "0.030 nats per token more (95 % interval 0.020 to 0.040)"),
+        (Estimate(-0.03, -0.08, 0.02), "more, which its 95 % interval does not tell from none"),
+    ):
+        item = dataclasses.replace(
+            first, rivals=(rival,), against=dataclasses.replace(worse, difference=ends)
+        )
+        assert said in recommended(dataclasses.replace(report, recommendations=(item,)))
+
+
+def test_frontier_table_holds_the_sets_that_none_beats(report, html):
+    rows = rows_of(html, "frontier-table")
+    best = {p.removed for p in report.frontier if p.on_frontier and p.removed}
+    assert len(rows) == len(best)
+    for removed in best:
+        names = " ".join(report.players[player] for player in removed)
+        assert any(f"{len(removed)} {names} +" in row for row in rows)
+    beaten = {p.removed for p in report.frontier if not p.on_frontier} - best
+    assert beaten
+    for removed in beaten:
+        names = " ".join(report.players[player] for player in removed)
+        assert not any(f"{len(removed)} {names} +" in row for row in rows)
+
+
+def test_frontier_figures_show_every_method_once_and_ring_the_best(report, html):
+    for name, axis in (("size", "count"), ("parameters", "parameters"), ("speed", "decode")):
+        svg = html[html.index(f'id="frontier-{name}"') :]
+        svg = svg[svg.index('<div class="wide">') : svg.index('<div class="narrow">')]
+        shown = [p for p in report.frontier if p.removed and p.gain(axis) is not None]
+        assert svg.count("<title>") == len(shown) + 1, "one more for the whole model"
+        assert svg.count('class="ring"') == len({p.removed for p in shown if axis in p.on_frontier})
+    narrow = html[html.index('id="frontier-size"') :]
+    narrow = narrow[narrow.index('<div class="narrow">') : narrow.index("</figure>")]
+    assert narrow.count("<title>") == 1, "phones show no tooltips"
+
+
+def test_series_look_different():
+    looks = [look(style) for style in range(21)]
+    assert len(set(looks)) == 21
+    assert [colour for colour, _ in looks].count(0) == 1
+
+
+def test_texts_and_tasks_are_told_apart():
+    report = sample_report(6, texts=True, tasks=True)
+    html = render(report)
+    for item, texts, tasks in zip(
+        report.recommendations,
+        rows_of(html, "text-table"),
+        rows_of(html, "task-table"),
+        strict=True,
+    ):
+        for text in item.texts:
+            assert signed(text.difference.value) in texts
+        (task,) = item.tasks
+        assert fixed(100 * task.value, 1) in tasks
+        assert signed(100 * task.difference.value, 1) in tasks
+    assert "text-table" not in Page(render(sample_report(6))).ids()
+    assert "task-table" not in Page(render(sample_report(6))).ids()
+
+
+def test_what_perplexity_hides_is_a_concern(report):
+    first = dataclasses.replace(report.recommendations[0], warnings=("the accuracy on piqa falls",))
+    changed = dataclasses.replace(report, recommendations=(first, *report.recommendations[1:]))
+    names = report.players[first.removed[0]]
+    assert f"Without {names} the accuracy on piqa falls." in concerns(changed)
 
 
 def test_concerns_name_what_matters(report):

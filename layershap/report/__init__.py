@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from layershap.estimate import Estimate
 from layershap.report.data import (
     Dense,
     ErrorPoint,
-    Estimate,
     FitScore,
     PlayerValues,
     Provenance,
     Ranking,
-    Recommendation,
     Report,
-    Rival,
     SurrogateFit,
     TextFacts,
 )
 from layershap.report.page import render
+from layershap.report.sets import Against, Recommendation, Rival, TaskScore, TextCost
 
 __all__ = [
+    "Against",
     "Dense",
     "ErrorPoint",
     "Estimate",
@@ -30,6 +30,8 @@ __all__ = [
     "Report",
     "Rival",
     "SurrogateFit",
+    "TaskScore",
+    "TextCost",
     "TextFacts",
     "render",
 ]

@@ -15,7 +15,18 @@ from markupsafe import Markup, escape
 
 from layershap.report.wording import fixed
 
-__all__ = ["Canvas", "Figure", "Frame", "Key", "axes", "marker", "swatch", "tick_labels", "ticks"]
+__all__ = [
+    "Canvas",
+    "Figure",
+    "Frame",
+    "Key",
+    "axes",
+    "look",
+    "marker",
+    "swatch",
+    "tick_labels",
+    "ticks",
+]
 
 SHAPES = ("circle", "square", "triangle", "diamond", "cross")
 
@@ -194,13 +205,31 @@ def axes(
     canvas.text(y_title, 0, frame.top - 14, cls="name")
 
 
+def look(style: int) -> tuple[int, str]:
+    """Returns the colour, 0 to 4, and the shape of a series; the first 21 all look different.
+
+    The first series is the only one of its colour.
+    """
+    if style < len(SHAPES):
+        return style, SHAPES[style]
+    turn, colour = divmod(style - len(SHAPES), len(SHAPES) - 1)
+    return colour + 1, SHAPES[(colour + 2 + turn) % len(SHAPES)]
+
+
 def marker(
-    canvas: Canvas, style: int, x: float, y: float, tooltip: str = "", radius: float = 4.5
+    canvas: Canvas,
+    style: int,
+    x: float,
+    y: float,
+    tooltip: str = "",
+    radius: float = 4.5,
+    *,
+    faint: bool = False,
 ) -> None:
     """Draws the marker of a series: colour and shape both tell it apart."""
-    cls = f"mark s{style % len(SHAPES)}"
+    colour, shape = look(style)
+    cls = f"mark s{colour}{' faint' if faint else ''}"
     r = radius
-    shape = SHAPES[style % len(SHAPES)]
     if shape == "circle":
         canvas.add("circle", tooltip, cls=cls, cx=x, cy=y, r=r)
         return

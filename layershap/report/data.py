@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+
+from layershap.estimate import Estimate
+from layershap.frontier import FrontierPoint
+from layershap.report.sets import Recommendation
 
 __all__ = [
     "Dense",
     "ErrorPoint",
-    "Estimate",
     "FitScore",
     "PlayerValues",
     "Provenance",
     "Ranking",
-    "Recommendation",
     "Report",
-    "Rival",
     "SurrogateFit",
     "TextFacts",
 ]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its interval.
-
-    Attributes:
-        value: the number.
-        lower: lower end of the interval, 95 % unless stated; NaN where there is none.
-        upper: upper end.
-    """
-
-    value: float
-    lower: float = math.nan
-    upper: float = math.nan
-
-    @property
-    def has_interval(self) -> bool:
-        """Whether both ends are finite."""
-        return math.isfinite(self.lower) and math.isfinite(self.upper)
 
 
 @dataclass(frozen=True)
@@ -69,56 +49,6 @@ class Dense:
     parameters: int
     prefill: Estimate | None = None
     decoding: Estimate | None = None
-
-
-@dataclass(frozen=True)
-class Rival:
-    """The set that a published heuristic removes, measured on the same held-out text.
-
-    Attributes:
-        method: its name, the same in every recommendation.
-        removed: player indices, ascending.
-        difference: held-out nats per token above the dense model, paired interval.
-        decoding: speed of cached decoding as a ratio to dense; None where not measured.
-    """
-
-    method: str
-    removed: tuple[int, ...]
-    difference: Estimate
-    decoding: Estimate | None = None
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """The best verified set of one size.
-
-    Attributes:
-        removed: player indices, ascending.
-        difference: held-out nats per token above the dense model, with the interval of the paired
-            differences.
-        parameters_saved: how many.
-        command: the exact command that exports this set.
-        kl: mean KL divergence from the dense model, nats per token; None where not measured.
-        top1: share of tokens whose most likely next token is the dense model's.
-        prefill: speed of prefill as a ratio to dense, with its spread.
-        decoding: speed of cached decoding as a ratio to dense, with its spread.
-        rivals: the published heuristics' sets of the same size.
-    """
-
-    removed: tuple[int, ...]
-    difference: Estimate
-    parameters_saved: int
-    command: str
-    kl: float | None = None
-    top1: float | None = None
-    prefill: Estimate | None = None
-    decoding: Estimate | None = None
-    rivals: tuple[Rival, ...] = ()
-
-    @property
-    def size(self) -> int:
-        """Number of players removed."""
-        return len(self.removed)
 
 
 @dataclass(frozen=True)
@@ -260,6 +190,7 @@ class Report:
         rankings: how sure the ranking is, for different numbers of players.
         errors: of the Shapley values as coalitions were measured, ascending.
         halving: budget that would halve the largest error; None where it cannot be told.
+        frontier: every verified set of every method, as points.
     """
 
     model: str
@@ -283,6 +214,7 @@ class Report:
     rankings: tuple[Ranking, ...] = ()
     errors: tuple[ErrorPoint, ...] = ()
     halving: int | None = None
+    frontier: tuple[FrontierPoint, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.players)

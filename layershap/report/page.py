@@ -12,9 +12,10 @@ from markupsafe import Markup
 
 from layershap.report.bars import value_figures
 from layershap.report.data import Report
-from layershap.report.frontier import frontier_figures
+from layershap.report.frontier import frontier_figures, frontier_note
 from layershap.report.heatmap import interaction_figure
 from layershap.report.history import error_figure
+from layershap.report.quality import frontier_table, rival_table, task_table, text_table
 from layershap.report.scatter import fit_figure
 from layershap.report.summary import asked, concerns, found, ranking, recommended
 from layershap.report.tables import (
@@ -24,7 +25,6 @@ from layershap.report.tables import (
     key_figures,
     pair_table,
     recommendation_table,
-    rival_table,
 )
 
 __all__ = ["render"]
@@ -64,7 +64,11 @@ def render(report: Report) -> str:
             concerns=concerns(report),
             recommendations=recommendation_table(report),
             rivals=rival_table(report),
+            texts=text_table(report),
+            tasks=task_table(report),
+            best=frontier_table(report),
             frontiers=frontier_figures(report, WIDE, NARROW),
+            frontier_note=frontier_note(report),
             values=value_figures(report, WIDE, NARROW),
             errors=error_figure(report, WIDE, NARROW),
             ranking=ranking(report),

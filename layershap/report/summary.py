@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from layershap.report.data import Estimate, Ranking, Recommendation, Report, Rival
+from layershap.estimate import Estimate
+from layershap.report.data import Ranking, Report
+from layershap.report.sets import Recommendation, Rival
 from layershap.report.wording import (
     count,
     fixed,
@@ -131,14 +133,27 @@ def recommended(report: Report) -> str:
     elif gap > 0:
         verdict = (
             f"The best published heuristic at this size, {rival.method}, costs"
-            f" {fixed(gap, 3)} nats per token more."
+            f" {fixed(gap, 3)} nats per token more{_against(item, rival)}."
         )
     else:
         verdict = (
-            f"At this size {rival.method} costs {fixed(-gap, 3)} nats per token less; consider its"
-            f" set ({joined([report.players[player] for player in rival.removed])})."
+            f"At this size {rival.method} costs {fixed(-gap, 3)} nats per token"
+            f" less{_against(item, rival)}; consider its set"
+            f" ({joined([report.players[player] for player in rival.removed])})."
         )
     return f"{advice} {verdict}"
+
+
+def _against(item: Recommendation, rival: Rival) -> str:
+    """Says how sure the difference from the best heuristic is."""
+    against = item.against
+    if against is None or against.method != rival.method or not against.difference.has_interval:
+        return ""
+    found = against.difference
+    ends = sorted((abs(found.lower), abs(found.upper)))
+    if found.lower <= 0 <= found.upper:
+        return ", which its 95 % interval does not tell from none"
+    return f" (95 % interval {fixed(ends[0], 3)} to {fixed(ends[1], 3)})"
 
 
 def ranking(report: Report) -> Ranking | None:
@@ -173,6 +188,9 @@ def concerns(report: Report) -> list[str]:
                 f"The cost of the set put forward is known only to within {fixed(width, 3)} nats"
                 " per token; a longer held-out text narrows it."
             )
+    for item in report.recommendations:
+        names = joined([report.players[player] for player in item.removed])
+        found.extend(f"Without {names} {warning}." for warning in item.warnings)
     losses = [
         (item, rival)
         for item in report.recommendations

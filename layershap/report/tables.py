@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from layershap.report.data import Estimate, FitScore, Recommendation, Report
+from layershap.estimate import Estimate
+from layershap.report.data import FitScore, Report
+from layershap.report.sets import Recommendation
 from layershap.report.summary import headline
 from layershap.report.wording import (
     count,
@@ -32,7 +34,6 @@ __all__ = [
     "key_figures",
     "pair_table",
     "recommendation_table",
-    "rival_table",
 ]
 
 EMPTY = "–"
@@ -47,12 +48,14 @@ class Cell:
         detail: the line below.
         players: names shown as chips instead of a figure.
         best: whether it is the best of its row.
+        wrap: whether the line below may be broken.
     """
 
     main: str = ""
     detail: str = ""
     players: tuple[str, ...] = ()
     best: bool = False
+    wrap: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,10 +114,12 @@ def recommendation_table(report: Report) -> Table:
         (("Perplexity", f"whole: {fixed(math.exp(min(700.0, dense.nll)))}"),
          [_perplexity(dense.nll, item) for item in items]),
     ]  # fmt: skip
-    if any(item.kl is not None for item in items):
-        columns.append((("KL", "nats"), [Cell(fixed(item.kl, 3)) for item in items]))
+    if any(item.against is not None for item in items):
+        cells = [_against(item) for item in items]
+        columns.append((("Against the best", "heuristic of the size"), cells))
     if any(item.top1 is not None for item in items):
-        columns.append((("Top-1", "agreement"), [Cell(share(item.top1)) for item in items]))
+        cells = [Cell(share(item.top1), f"KL {fixed(item.kl, 3)}") for item in items]
+        columns.append((("Agreement", "top-1; KL in nats"), cells))
     columns.append((("Parameters", "saved"), [_saved(dense.parameters, item) for item in items]))
     for title, whole, ratios in (
         ("Prefill", dense.prefill, [item.prefill for item in items]),
@@ -130,38 +135,6 @@ def recommendation_table(report: Report) -> Table:
             for index, item in enumerate(items)
         ),
     )
-
-
-def rival_table(report: Report) -> Table | None:
-    """Returns the costs beside the published heuristics'; None without heuristics."""
-    methods = list(dict.fromkeys(r.method for item in report.recommendations for r in item.rivals))
-    if not methods:
-        return None
-    chosen = headline(report)
-    rows = []
-    for item in report.recommendations:
-        by_method = {rival.method: rival for rival in item.rivals}
-        sets = [(item.removed, item.difference)]
-        sets += [
-            (by_method[name].removed, by_method[name].difference)
-            if name in by_method
-            else ((), None)
-            for name in methods
-        ]
-        costs = [d.value for _, d in sets if d is not None and math.isfinite(d.value)]
-        # What is written with the same digits counts as the same.
-        least = round(min(costs), 3) if costs else math.nan
-        cells = [Cell(str(item.size))]
-        for removed, difference in sets:
-            if difference is None:
-                cells.append(Cell(EMPTY))
-                continue
-            best = math.isfinite(difference.value) and round(difference.value, 3) <= least
-            names = " ".join(_names(report, removed))
-            cells.append(Cell(signed(difference.value), names, best=best))
-        rows.append(Row(tuple(cells), item is chosen))
-    titles = [("Removed", ""), ("layershap", "verified search"), *((name, "") for name in methods)]
-    return Table(tuple(titles), tuple(rows))
 
 
 def fit_overall(report: Report) -> Table | None:
@@ -268,6 +241,17 @@ def facts(report: Report) -> list[tuple[str, str]]:
 
 def _names(report: Report, removed: Sequence[int]) -> tuple[str, ...]:
     return tuple(report.players[player] for player in removed)
+
+
+def _against(item: Recommendation) -> Cell:
+    found = item.against
+    if found is None:
+        return Cell(EMPTY)
+    if found.removed == item.removed and found.difference.value == 0:
+        return Cell("same set", found.method, wrap=True)
+    ends = interval(found.difference)
+    detail = f"{found.method}, {ends}" if ends else found.method
+    return Cell(signed(found.difference.value), detail, wrap=True)
 
 
 def _difference(estimate: Estimate) -> Cell:

@@ -14,10 +14,13 @@ import numpy as np
 import psutil
 
 from layershap.directory import write_whole
+from layershap.errors import UserError
+from layershap.estimate import Estimate
+from layershap.frontier import points
 from layershap.report import (
+    Against,
     Dense,
     ErrorPoint,
-    Estimate,
     FitScore,
     PlayerValues,
     Provenance,
@@ -26,6 +29,8 @@ from layershap.report import (
     Report,
     Rival,
     SurrogateFit,
+    TaskScore,
+    TextCost,
     TextFacts,
     render,
 )
@@ -41,11 +46,20 @@ _PACKAGES = ("layershap", "torch", "transformers", "ray", "jax", "flax", "numpy"
 
 
 def report(work: Workspace, *, command: str, seconds: float) -> Path:
-    """Write `report.html` from the run directory's files and return its path."""
+    """Write `report.html` from the run directory's files and return its path.
+
+    Raises:
+        UserError: one of them is missing, damaged or of an earlier version.
+    """
     directory = work.directory
     values = directory.read_json(directory.values, "values")
     found = directory.read_json(directory.recommendations, "verify")
     searched = directory.read_json(directory.candidates, "search")
+    if any("against_best" not in item for item in found["recommendations"]):
+        raise UserError(
+            f"{directory.recommendations}: written by an earlier version; run layershap verify "
+            f"{directory.path} again"
+        )
     counts = work.campaign(CALIBRATION).counts()
     texts = work.texts
     content = Report(
@@ -83,6 +97,7 @@ def report(work: Workspace, *, command: str, seconds: float) -> Path:
         ),
         errors=tuple(ErrorPoint(**point) for point in values["error_history"]),
         halving=values["budget_to_halve_errors"],
+        frontier=tuple(points(found)),
     )
     write_whole(directory.report, render(content))
     return directory.report
@@ -106,18 +121,33 @@ def _recommendation(item: Mapping[str, Any]) -> Recommendation:
         command=item["export"],
         kl=item["kl"],
         top1=item["top1"],
-        prefill=_speed(item, "prefill_ratio"),
-        decoding=_speed(item, "decode_ratio"),
+        prefill=_speed(item, "prefill"),
+        decoding=_speed(item, "decode"),
         rivals=tuple(
             Rival(
                 method=rival["method"],
                 removed=tuple(rival["removed"]),
                 difference=_difference(rival),
-                decoding=_speed(rival, "decode_ratio"),
+                decoding=_speed(rival, "decode"),
             )
             for rival in item["baselines"]
         ),
+        against=_against(item["against_best"]),
+        texts=tuple(
+            TextCost(text["name"], text["tokens"], _paired(text)) for text in item["texts"]
+        ),
+        tasks=tuple(
+            TaskScore(metric, _number(task["value"]), _paired(task))
+            for metric, task in item["tasks"].items()
+        ),
+        warnings=tuple(item["warnings"]),
     )
+
+
+def _against(found: Mapping[str, Any] | None) -> Against | None:
+    if found is None:
+        return None
+    return Against(found["method"], tuple(found["removed"]), _paired(found))
 
 
 def _difference(item: Mapping[str, Any]) -> Estimate:
@@ -125,11 +155,17 @@ def _difference(item: Mapping[str, Any]) -> Estimate:
     return Estimate(*(_number(item[name]) for name in names))
 
 
+def _paired(item: Mapping[str, Any]) -> Estimate:
+    return Estimate(*(_number(item[name]) for name in ("difference", "lower", "upper")))
+
+
 def _speed(item: Mapping[str, Any], name: str) -> Estimate | None:
     if "speed" not in item:
         return None
-    low, middle, high = item["speed"][name]
-    return Estimate(middle, low, high)
+    speed = item["speed"]
+    # Too few rounds have no interval of the median; their quartiles are shown instead.
+    low, middle, high = speed[f"{name}_ratio"]
+    return Estimate(middle, *(speed[f"{name}_interval"] or (low, high)))
 
 
 def _panels(values: Mapping[str, Any]) -> tuple[PlayerValues, ...]:

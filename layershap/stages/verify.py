@@ -1,75 +1,87 @@
-"""Stage 5: every chosen set and every baseline on text that the search never saw, and its speed."""
+"""Stage 5: every chosen set and every baseline on text that the search never saw, and its speed.
+
+`recommendations.json`: `fingerprint` of the held-out campaign, `text` (its sources) and `tokens`,
+`noun` and `players`, `dense` (the whole model: quality and speed as below, `parameters`) and
+`recommendations`, one a count:
+
+- `count`, `removed` (player indices), `names` (as `--remove` takes them), `source`,
+  `calibration_cost` and `predicted_utility` of the search, `parameters_saved`, `export` (the
+  command that writes the checkpoint);
+- quality: `nll`, `perplexity`, `difference` to the whole model in nats per token with
+  `difference_lower` and `difference_upper` (paired, 95 %), `kl`, `top1`; `texts`, one a source of
+  the text: `name`, `tokens`, `difference`, `lower`, `upper`; `tasks`, by metric: `value`,
+  `difference`, `lower`, `upper`;
+- `speed`, unless `--speed-rounds 0`: the fields of `llm.speed.Speed`, of the model as
+  `layershap export` writes it (merged layers apart);
+- `against_best`: the baseline of this count that costs least on this very text, which favours it:
+  `method`, `removed`, and `difference` (this set minus that one), `lower`, `upper`; null without
+  baselines;
+- `warnings`: what perplexity does not show, a sentence each;
+- `baselines`: `method`, `removed`, `names`, `merges` (null unless layers are merged instead of
+  dropped), quality, speed and `parameters_saved` of each.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import math
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
-from scipy.stats import t as student
-
-from cluster import Records
 from layershap.errors import RunFailed
-from layershap.stages.plan import make_plan
+from layershap.removal import export_command, removal_text
+from layershap.stages.contenders import Variant, read_contenders
+from layershap.stages.heldout import HeldOut, measure_heldout
+from layershap.stages.timing import measure_sizes
 from layershap.workspace import HELDOUT, Workspace
-from llm.speed import Speed, measure_speed
-from sampling import without
 
-__all__ = ["export_command", "paired_interval", "verify"]
+__all__ = ["verify"]
 
-Set = tuple[int, ...]
+Facts = dict[str, Any]
 
 
-def verify(work: Workspace) -> dict[str, Any]:
+def verify(work: Workspace) -> Facts:
     """Measure on the held-out text, time, and write `recommendations.json`.
 
     Raises:
         RunFailed: the dense model's own loss on the held-out text is not finite.
     """
-    plan = make_plan(work.config, len(work.players))
     candidates = work.directory.read_json(work.directory.candidates, "search")
-    chosen = {int(k): tuple(sets[0]["removed"]) for k, sets in candidates["sets"].items()}
-    rivals = {
-        name: {int(k): tuple(removed) for k, removed in sets.items()}
-        for name, sets in candidates["baselines"].items()
-    }
-    wanted: list[Set] = list(
-        dict.fromkeys(
-            [(), *chosen.values(), *(s for sets in rivals.values() for s in sets.values())]
-        )
-    )
-    rows = np.array([without(plan.n, removed) for removed in wanted])
-    work.measure(HELDOUT, rows, "verifying")
-    work.close_workers()
-    records = work.campaign(HELDOUT).read(rows)
-    if not records.ok[0]:
+    contenders = read_contenders(work, candidates)
+    variants = contenders.variants
+    held = measure_heldout(work, variants)
+    if not math.isfinite(held.mean(Variant(), "nll")):
         raise RunFailed(
             f"model {work.config.title}: the loss of the whole model is not finite on the held-out "
             "text; try --dtype float32"
         )
-    tokens = np.array(work.campaign(HELDOUT).column("nll").weights, dtype=np.float64)
-    facts = {s: _quality(records, row, tokens) for row, s in enumerate(wanted)}
-    for removed, speed in _speeds(work, wanted[1:]).items():
-        facts[removed] |= speed
-    dense = facts[()]
+    sizes = measure_sizes(work, variants)
+    facts = {variant: held.facts(variant) | sizes[variant] for variant in variants}
     recommendations = []
-    for count, removed in chosen.items():
-        sets = candidates["sets"][str(count)]
+    for count, chosen in contenders.chosen.items():
+        best = candidates["sets"][str(count)][0]
+        rivals = {name: by[count] for name, by in contenders.rivals.items() if count in by}
+        names = removal_text(work.players, chosen.removed)
         recommendations.append(
             {
                 "count": count,
-                "removed": list(removed),
-                "names": work.named(removed),
-                "source": sets[0]["source"],
-                "calibration_cost": sets[0]["cost"],
-                "predicted_utility": sets[0]["predicted"],
-                **facts[removed],
-                "parameters_saved": _parameters(work, removed),
-                "export": export_command(work, removed),
+                "removed": list(chosen.removed),
+                "names": names,
+                "source": best["source"],
+                "calibration_cost": best["cost"],
+                "predicted_utility": best["predicted"],
+                **facts[chosen],
+                "export": export_command(work.directory.path, names),
+                "against_best": _against_best(held, chosen, rivals),
+                "warnings": held.warnings(chosen),
                 "baselines": [
-                    {"method": name, "removed": list(by[count]), **facts[by[count]]}
-                    for name, by in rivals.items()
+                    {
+                        "method": name,
+                        "removed": list(rival.removed),
+                        "names": removal_text(work.players, rival.removed),
+                        "merges": rival.merges or None,
+                        **facts[rival],
+                    }
+                    for name, rival in rivals.items()
                 ],
             }
         )
@@ -79,75 +91,28 @@ def verify(work: Workspace) -> dict[str, Any]:
         "tokens": int(work.texts.heldout.predicted.sum()),
         "noun": work.config.noun,
         "players": list(work.players),
-        "dense": {**dense, "parameters": work.model.num_parameters()},
+        "dense": {**facts[Variant()], "parameters": work.model.num_parameters()},
         "recommendations": recommendations,
     }
     work.directory.write_json(work.directory.recommendations, content)
+    for item in recommendations:
+        for sentence in item["warnings"]:
+            work.console.warn(f"without {item['names']} {sentence}")
     return content
 
 
-def paired_interval(
-    difference_S: Float[np.ndarray, "S"], weights_S: Float[np.ndarray, "S"]
-) -> tuple[float, float, float]:
-    """Weighted mean of per-sequence differences with its 95 % Student interval.
-
-    The same sequences are scored by both models, so what makes a sequence hard for both cancels.
-    With a single sequence there is no interval (NaN).
-    """
-    share = weights_S / weights_S.sum()
-    mean = float(share @ difference_S)
-    size = len(difference_S)
-    if size < 2:
-        return mean, float("nan"), float("nan")
-    error = np.sqrt(size / (size - 1) * float((share**2) @ (difference_S - mean) ** 2))
-    half = float(student.ppf(0.975, size - 1)) * float(error)
-    return mean, mean - half, mean + half
-
-
-def export_command(work: Workspace, removed: Set) -> str:
-    """The command that writes the checkpoint without these layers."""
-    run, names = work.directory.path, work.named(removed)
-    return f"layershap export {run} --remove {names} --to {run}-without-{names.replace(',', '-')}"
-
-
-def _quality(records: Records, row: int, weights: Float[np.ndarray, "S"]) -> dict[str, Any]:
-    nll_S = records.metrics["nll"].astype(np.float64)
-    mean, lower, upper = paired_interval(nll_S[row] - nll_S[0], weights)
-    means = {name: float(records.mean(name)[row]) for name in records.metrics}
-    nll = means.pop("nll")
+def _against_best(held: HeldOut, chosen: Variant, rivals: Mapping[str, Variant]) -> Facts | None:
+    """The set beside the baseline that is best on the held-out text itself, in its own favour."""
+    costs = {name: held.mean(rival, "nll") for name, rival in rivals.items()}
+    finite = {name: cost for name, cost in costs.items() if math.isfinite(cost)}
+    if not finite:
+        return None
+    name = min(finite, key=lambda method: finite[method])
+    difference, lower, upper = held.difference(chosen, rivals[name])
     return {
-        "nll": nll,
-        "perplexity": float(np.exp(min(nll, 700.0))),
-        "difference": mean,
-        "difference_lower": lower,
-        "difference_upper": upper,
-        "kl": means.pop("kl"),
-        "top1": means.pop("top1"),
-        "tasks": means,
+        "method": name,
+        "removed": list(rivals[name].removed),
+        "difference": difference,
+        "lower": lower,
+        "upper": upper,
     }
-
-
-def _speeds(work: Workspace, sets: list[Set]) -> dict[Set, dict[str, Any]]:
-    if work.config.speed_rounds == 0:
-        return {}
-    # What can be exported is what is timed: whole layers go, a half that goes alone is zeroed.
-    layers = {removed: work.roster.removed_layers(removed) for removed in ((), *sets)}
-    distinct = [found for found in dict.fromkeys(layers.values()) if found]
-    with work.console.status("timing the sets beside the dense model"):
-        timed = measure_speed(
-            work.model, distinct, work.texts.heldout.tokens, rounds=work.config.speed_rounds
-        )
-    speeds = {speed.removed: _plain(speed) for speed in timed}
-    return {removed: {"speed": speeds[found]} for removed, found in layers.items()}
-
-
-def _plain(speed: Speed) -> dict[str, Any]:
-    return {k: v for k, v in asdict(speed).items() if k != "removed"}
-
-
-def _parameters(work: Workspace, removed: Set) -> int:
-    from llm import find_stack
-
-    layers = find_stack(work.model).layers
-    gone = work.roster.removed_layers(removed)
-    return sum(p.numel() for i in gone for p in layers[i].parameters())

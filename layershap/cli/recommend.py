@@ -1,0 +1,172 @@
+"""`layershap recommend`: one verified set within limits, and the reason."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from layershap.cli.options import read_run, run_argument
+from layershap.errors import UserError
+
+if TYPE_CHECKING:
+    from layershap.estimate import Estimate
+    from layershap.frontier import FrontierPoint
+    from layershap.recommending import Answer
+
+__all__ = ["recommend"]
+
+_SUFFIXES = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
+
+
+class _Above(click.ParamType):
+    """A finite number above a bound; with `sizes`, 6e9, 6B or 500M."""
+
+    name = "number"
+
+    def __init__(self, least: float, *, closed: bool = False, sizes: bool = False) -> None:
+        self.least, self.closed, self.sizes = least, closed, sizes
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        text, factor = str(value), 1.0
+        option = param.opts[0] if param else ""
+        found = re.fullmatch(r"(.*?)([KMBGT]?)", text.strip(), re.IGNORECASE)
+        if self.sizes and found:
+            text, factor = found[1], _SUFFIXES[found[2].upper()]
+        try:
+            number = float(text) * factor
+        except ValueError:
+            example = ", such as 6e9, 6B or 500M" if self.sizes else ""
+            raise UserError(f"{option} {value}: must be a number{example}") from None
+        if not math.isfinite(number) or number < self.least or (
+            number == self.least and not self.closed
+        ):  # fmt: skip
+            rule = "at least" if self.closed else "above"
+            raise UserError(f"{option} {value}: must be {rule} {self.least:g}")
+        return number
+
+
+@click.command()
+@run_argument
+@click.option(
+    "--max-loss",
+    type=_Above(0, closed=True),
+    metavar="NATS",
+    help="Most held-out nats per token above the whole model; alone, the fastest set within it.",
+)
+@click.option(
+    "--max-perplexity-ratio",
+    type=_Above(1, closed=True),
+    metavar="X",
+    help="The same as a ratio of perplexities, as 1.05.",
+)
+@click.option(
+    "--min-speedup", type=_Above(0), metavar="X", help="Least measured speed-up of decoding."
+)
+@click.option(
+    "--min-prefill-speedup",
+    type=_Above(0),
+    metavar="X",
+    help="Least measured speed-up of reading a prompt.",
+)
+@click.option(
+    "--max-params",
+    type=_Above(0, sizes=True),
+    metavar="PARAMETERS",
+    help="Most parameters that remain, as 6e9, 6B or 500M.",
+)
+@click.option(
+    "--max-memory",
+    type=_Above(0),
+    metavar="GIB",
+    help="Most measured peak memory of the model at work.",
+)
+@click.option(
+    "--sure",
+    is_flag=True,
+    help="Loss and speed keep to the limits at the far end of their 95 % intervals, too.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def recommend(
+    run: Path,
+    max_loss: float | None,
+    max_perplexity_ratio: float | None,
+    min_speedup: float | None,
+    min_prefill_speedup: float | None,
+    max_params: float | None,
+    max_memory: float | None,
+    sure: bool,
+    as_json: bool,
+) -> None:
+    """Name the one verified set of RUN that keeps to the limits best, and say why.
+
+    With a limit of the loss alone it is the fastest set within it; otherwise the set of least loss
+    that keeps to all limits. Baselines' sets take part and are named as such.
+    """
+    from layershap.frontier import points
+    from layershap.limits import Limits
+    from layershap.recommending import recommend as choose
+    from layershap.removal import export_command
+
+    config, directory = read_run(run)
+    content = directory.read_json(directory.recommendations, "verify")
+    limits = Limits(
+        max_loss=max_loss,
+        max_perplexity_ratio=max_perplexity_ratio,
+        min_speedup=min_speedup,
+        min_prefill_speedup=min_prefill_speedup,
+        max_params=max_params,
+        max_memory=max_memory,
+        sure=sure,
+    )
+    answer = choose(points(content), limits, config.noun)
+    command = export_command(run, answer.point.names)
+    warnings = next(
+        (
+            item.get("warnings", [])
+            for item in content["recommendations"]
+            if tuple(item["removed"]) == answer.point.removed
+        ),
+        [],
+    )
+    if as_json:
+        click.echo(json.dumps(_as_json(answer, command, warnings)))
+        return
+    click.echo(f"remove {answer.point.names}: {answer.reason}")
+    for sentence in answer.notes:
+        click.echo(sentence)
+    for sentence in warnings:
+        click.echo(f"note: {sentence}")
+    click.echo(f"Export: {command}")
+
+
+def _as_json(answer: Answer, command: str, warnings: list[str]) -> dict[str, Any]:
+    point: FrontierPoint = answer.point
+    return {
+        "removed": list(point.removed),
+        "names": point.names,
+        "method": point.method,
+        "loss": _ends(point.loss),
+        "parameters": point.parameters,
+        "parameter_share": point.parameter_share,
+        "prefill_ratio": _ends(point.prefill),
+        "decode_ratio": _ends(point.decode),
+        "memory_bytes": point.memory,
+        "reason": answer.reason,
+        "notes": list(answer.notes),
+        "warnings": warnings,
+        "export": command,
+    }
+
+
+def _ends(measured: Estimate | None) -> dict[str, float | None] | None:
+    if measured is None:
+        return None
+    ends = {"value": measured.value, "lower": measured.lower, "upper": measured.upper}
+    return {name: end if math.isfinite(end) else None for name, end in ends.items()}

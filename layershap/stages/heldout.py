@@ -1,0 +1,175 @@
+"""Smaller models on the held-out text and tasks, beside the whole one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from cluster import Column
+from layershap.paired import matched_interval, paired_interval
+from layershap.stages.contenders import Variant
+from layershap.texts import TextPart
+from layershap.workspace import HELDOUT, Workspace
+from sampling import without
+
+__all__ = ["TOLERANCE", "HeldOut", "measure_heldout"]
+
+TOLERANCE = 0.10
+"""Relative rise of perplexity up to which a text calls a set good."""
+_TEXT = ("nll", "kl", "top1")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Measurements of variants; the whole model is among them.
+
+    Attributes:
+        metrics: by variant and metric, one number a sequence of the text or an item of a task.
+        columns: weights and signs of the metrics, by name.
+        parts: the text's sources.
+    """
+
+    metrics: Mapping[Variant, Mapping[str, Float[np.ndarray, "W"]]]
+    columns: Mapping[str, Column]
+    parts: Sequence[TextPart]
+
+    def mean(self, variant: Variant, metric: str) -> float:
+        """Weighted mean of a metric; NaN unless it is finite."""
+        values = self.metrics[variant][metric].astype(np.float32)
+        return float(self.columns[metric].mean(values[None])[0])
+
+    def difference(
+        self, variant: Variant, other: Variant, part: TextPart | None = None
+    ) -> tuple[float, float, float]:
+        """Nats per token that a variant costs more than another, with its paired 95 % interval."""
+        rows = slice(None) if part is None else slice(part.first, part.stop)
+        weights = np.array(self.columns["nll"].weights, dtype=np.float64)[rows]
+        with np.errstate(invalid="ignore"):  # inf - inf
+            apart = self.metrics[variant]["nll"] - self.metrics[other]["nll"]
+        return paired_interval(apart[rows], weights)
+
+    def facts(self, variant: Variant) -> dict[str, Any]:
+        """What `recommendations.json` says of a variant's quality."""
+        nll = self.mean(variant, "nll")
+        difference, lower, upper = self.difference(variant, Variant())
+        return {
+            "nll": nll,
+            "perplexity": float(np.exp(min(nll, 700.0))),
+            "difference": difference,
+            "difference_lower": lower,
+            "difference_upper": upper,
+            "kl": self.mean(variant, "kl"),
+            "top1": self.mean(variant, "top1"),
+            "texts": [self._text(variant, part) for part in self.parts],
+            "tasks": {
+                name: self._task(variant, name) for name in self.columns if name not in _TEXT
+            },
+        }
+
+    def warnings(self, variant: Variant) -> list[str]:
+        """What perplexity on all of the text together does not show of a set that it calls good."""
+        if not _good(*self.difference(variant, Variant())):
+            return []
+        found = []
+        for part in self.parts[:0] if len(self.parts) < 2 else self.parts:
+            apart = self.difference(variant, Variant(), part)
+            if not _good(*apart):
+                rise = 100 * math.expm1(min(apart[0], 700.0))
+                found.append(f"on {part.name} alone perplexity rises by {rise:.1f} %")
+        falls: dict[str, tuple[float, str]] = {}
+        for name in self.columns:
+            task, _, score = name.rpartition(".")
+            if score not in ("acc", "acc_norm"):
+                continue
+            fact = self._task(variant, name)
+            if fact["upper"] < 0 and fact["difference"] < falls.get(task, (0.0, ""))[0]:
+                before, after = fact["value"] - fact["difference"], fact["value"]
+                falls[task] = (
+                    fact["difference"],
+                    f"perplexity hardly changes, but the accuracy on {task} ({score}) falls from "
+                    f"{100 * before:.1f} % to {100 * after:.1f} % (95 % interval of the change "
+                    f"{100 * fact['lower']:+.1f} to {100 * fact['upper']:+.1f} points)",
+                )
+        return found + [sentence for _, sentence in falls.values()]
+
+    def _text(self, variant: Variant, part: TextPart) -> dict[str, Any]:
+        difference, lower, upper = self.difference(variant, Variant(), part)
+        tokens = sum(self.columns["nll"].weights[part.first : part.stop])
+        return {
+            "name": part.name,
+            "tokens": int(tokens),
+            "difference": difference,
+            "lower": lower,
+            "upper": upper,
+        }
+
+    def _task(self, variant: Variant, name: str) -> dict[str, float]:
+        own, dense = self.metrics[variant][name], self.metrics[Variant()][name]
+        if name.endswith((".acc", ".acc_norm")):
+            difference, lower, upper = matched_interval(own, dense)
+        else:
+            difference, lower, upper = paired_interval(own - dense, np.ones(len(own)))
+        value = self.mean(variant, name)
+        return {"value": value, "difference": difference, "lower": lower, "upper": upper}
+
+
+def measure_heldout(work: Workspace, variants: Sequence[Variant]) -> HeldOut:
+    """Measure variants: sets through the ledger, merged models on the driver's own copy.
+
+    Args:
+        work: the run; its workers are closed afterwards.
+        variants: what to measure, the whole model among them.
+    """
+    sets = [variant for variant in variants if not variant.merges]
+    rows = np.array([without(len(work.players), variant.removed) for variant in sets])
+    work.measure(HELDOUT, rows, "verifying")
+    work.close_workers()
+    campaign = work.campaign(HELDOUT)
+    records = campaign.read(rows)
+    wide = {name: values.astype(np.float64) for name, values in records.metrics.items()}
+    metrics = {
+        variant: {name: values[row] for name, values in wide.items()}
+        for row, variant in enumerate(sets)
+    }
+    merged = [variant for variant in variants if variant.merges]
+    if merged:
+        metrics |= _merged(work, merged, metrics[Variant()])
+    columns = {column.name: column for column in records.columns}
+    return HeldOut(metrics, columns, work.texts.heldout_parts)
+
+
+def _merged(
+    work: Workspace, variants: Sequence[Variant], dense: Mapping[str, Float[np.ndarray, "W"]]
+) -> dict[Variant, dict[str, Float[np.ndarray, "W"]]]:
+    """Merged models: no coalition of the whole model is one, so the ledger cannot hold them."""
+    from layershap.merging import merged_metrics
+    from llm import MaskedModel
+    from llm.baselines import Merge
+
+    workload = work.workload(HELDOUT)
+    everything = np.ones((1, work.roster.depth), dtype=bool)
+    found = {}
+    with work.console.status("measuring merged models"):
+        # Workers may compute in another precision than this process: only the difference from the
+        # whole model, measured here as well, is carried over.
+        here = MaskedModel(work.model, workload).measure(everything)
+        for variant in variants:
+            merges = [Merge(into, layers) for into, layers in variant.merges]
+            own = merged_metrics(work.model, workload, merges)
+            found[variant] = {
+                name: own[name][0].astype(np.float64)
+                if name in ("kl", "top1") or name.endswith((".acc", ".acc_norm"))
+                else dense[name] + (own[name][0].astype(np.float64) - here[name][0])
+                for name in dense
+            }
+    return found
+
+
+def _good(difference: float, lower: float, upper: float) -> bool:
+    edge = upper if math.isfinite(upper) else difference
+    return math.isfinite(edge) and math.expm1(min(edge, 700.0)) <= TOLERANCE

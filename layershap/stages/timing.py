@@ -1,0 +1,84 @@
+"""Speed, memory and size of smaller models as an export would write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+
+from layershap.stages.contenders import Variant
+from layershap.workspace import Workspace
+from llm import find_stack
+from llm.repacking import Block, Packing, packed, plan_packing
+from llm.speed import Speed, measure_speed
+
+__all__ = ["measure_sizes"]
+
+_FEW_TOKENS = 16
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Rounds:
+    """Progress of the timing, as the console takes it; a round's length says little by itself."""
+
+    done: int
+    total: int
+    rate: None = None
+    seconds_left: None = None
+
+
+def measure_sizes(work: Workspace, variants: Sequence[Variant]) -> dict[Variant, Facts]:
+    """Of each variant `parameters_saved` and, unless the run times nothing, `speed`.
+
+    Whole layers go; an attention and the MLP of a deeper layer that follow each other share one
+    layer where the model allows it; any other half that goes alone is zeroed and saves nothing.
+    Where layers are merged, those that stay are as large as before.
+
+    Args:
+        work: the run.
+        variants: what to time, the whole model among them.
+    """
+    model, roster = work.model, work.roster
+    stack, dense = find_stack(model), model.num_parameters()
+    tokens = work.texts.heldout.tokens
+    few_BT = torch.from_numpy(tokens[:1, :_FEW_TOKENS]).to(model.device)
+    packings: dict[tuple[Block, ...], Packing] = {}
+    blocks: dict[Variant, tuple[Block, ...]] = {}
+    for variant in variants:
+        packing = plan_packing(model, roster, variant.removed, few_BT)
+        blocks[variant] = packing.blocks
+        packings.setdefault(packing.blocks, packing)
+    saved = {}
+    for key, packing in packings.items():
+        with packed(model, stack, packing):
+            saved[key] = dense - model.num_parameters()
+    speeds = _speeds(work, packings, blocks[Variant()]) if work.config.speed_rounds else {}
+    return {
+        variant: {"parameters_saved": saved[key], **speeds.get(key, {})}
+        for variant, key in blocks.items()
+    }
+
+
+def _speeds(
+    work: Workspace, packings: dict[tuple[Block, ...], Packing], whole: tuple[Block, ...]
+) -> dict[tuple[Block, ...], Facts]:
+    smaller = [packing for key, packing in packings.items() if key != whole]
+    with work.console.progress("timing") as update:
+        timed = measure_speed(
+            work.model,
+            smaller,
+            work.texts.heldout.tokens,
+            rounds=work.config.speed_rounds,
+            progress=None if update is None else lambda *at: update(_Rounds(*at)),
+            make=packed,
+        )
+    found = [_facts(speed) for speed in timed]  # the whole model comes first
+    return dict(zip([whole, *(packing.blocks for packing in smaller)], found, strict=True))
+
+
+def _facts(speed: Speed) -> Facts:
+    names = [field.name for field in fields(speed) if field.name != "removed"]
+    return {"speed": {name: getattr(speed, name) for name in names}}
