@@ -1,0 +1,63 @@
+"""What the sets of a run must satisfy, and which counts can."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from layershap.config import RunConfig
+from layershap.console import Console
+from layershap.directory import RunDirectory
+from layershap.errors import UserError
+from layershap.stages.constraints import search_limits
+from layershap.workspace import open_workspace
+from sampling import without
+
+PARAMETERS = 4_048_800  # of the embedded model
+
+
+@pytest.fixture
+def limits_of(tmp_path):
+    def find(**settings):
+        config = RunConfig(**settings)
+        with open_workspace(config, RunDirectory(tmp_path), Console()) as work:
+            return search_limits(work)
+
+    return find
+
+
+def test_without_targets_the_counts_are_the_runs(limits_of):
+    limits, counts = limits_of(remove="2,3", contiguous=True)
+    assert counts == (2, 3)
+    assert limits.contiguous
+    assert not limits.savings
+
+
+def test_a_number_of_parameters_decides_the_counts(limits_of):
+    limits, counts = limits_of(max_params=3.2e6)
+    assert counts == (3, 4, 5, 6)
+    each = (PARAMETERS - 3.2e6) / 3
+    assert limits.savings[0].amounts.min() >= each
+    rows = np.array([without(12, range(2)), without(12, range(3))])
+    assert limits.allowed(rows).tolist() == [False, True]
+
+
+def test_speed_and_memory_are_priced_by_player(limits_of):
+    limits, counts = limits_of(min_speedup=1.15, max_memory=0.0145, remove="3-5")
+    assert counts == (3, 4, 5)
+    assert [saving.unit for saving in limits.savings] == ["ms", "GiB"]
+    assert all((saving.amounts > 0).all() for saving in limits.savings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_params": 1e3}, r"--max-params 1000: saving of .* cannot be reached"),
+        ({"max_params": 1e6, "remove": "2"}, r"remove at least \d+"),
+        ({"min_speedup": 500.0}, r"--min-speedup 500: saving of .* at most"),
+        ({"contiguous": True, "max_params": 1e3, "remove": "1-3"}, "in one run: at most"),
+    ],
+)
+def test_targets_that_no_set_reaches_name_the_nearest(limits_of, settings, message):
+    with pytest.raises(UserError, match=message):
+        limits_of(**settings)
