@@ -69,19 +69,23 @@ def find_sets(
     return search.result(meter.state)
 
 
-def read_counts(text: str | None, n: int) -> tuple[int, ...]:
-    """Returns the counts of ``--remove`` in a game of ``n`` players: 1 to a third by default.
+def read_counts(text: str | None, limits: Limits) -> tuple[int, ...]:
+    """Returns the counts of ``--remove``: by default 1 to a third of the players, as limits allow.
 
     Raises:
         UserError: if it is no list of counts, or none can be removed.
     """
+    n = limits.n
+    possible = limits.counts_possible()
+    if not possible:
+        raise UserError(f"--protect: keeps all of the {n} players; name fewer")
     if text is None:
-        return tuple(range(1, max(1, n // 3) + 1))
+        return tuple(range(1, min(max(1, n // 3), possible[-1]) + 1))
     try:
         counts = tuple(parse_counts(text))
     except ValueError:
         raise UserError(f"--remove {text}: not a list of counts; write 3, 1-4 or 2,4,8") from None
-    if not counts or counts[0] < 1 or counts[-1] >= n:
+    if not counts or counts[0] < 1 or counts[-1] >= max(n, 2):
         raise UserError(f"--remove {text}: there are {n} players; remove 1 to {n - 1}")
     return counts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ __all__ = ["ProcessBelief", "process_belief"]
 
 ROWS, ROWS_A_PLAYER, ITERATIONS = 400, 16, 40
 CHUNK = 8192
+LITTLE = (0.0, *10.0 ** np.arange(-12, -2))  # shares of a variance that rounding may take
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +41,17 @@ class ProcessBelief:
 
     def mean(self, coalitions: Bool[np.ndarray, "B n"], /) -> Float[np.ndarray, "B"]:
         """Returns the expected utilities."""
-        parts = [self.kernel(part, self.signs) @ self.weights for part in _parts(coalitions)]
+        kernel, n = self.kernel, self.signs.shape[1]
+        # Only products need every pair; the linear part and that of the sizes are summed once.
+        linear = kernel.slopes * (self.weights @ self.signs)
+        ladder = np.where(np.arange(n) < np.arange(n + 1)[:, None], 1.0, -1.0)
+        by_size = (kernel.by_size(ladder, self.signs) + kernel.constant) @ self.weights
+        parts = []
+        for part in _parts(coalitions):
+            smooth = part @ linear + by_size[(part > 0).sum(axis=1)]
+            for product in kernel.products(part, self.signs):
+                smooth += product @ self.weights
+            parts.append(smooth)
         return self.level + self.scale * np.concatenate(parts)
 
     def deviation(self, coalitions: Bool[np.ndarray, "B n"], /) -> Float[np.ndarray, "B"]:
@@ -67,17 +79,40 @@ def process_belief(
     rests on all of them.
     """
     signs, n = _signs(coalitions), coalitions.shape[1]
-    level, scale = float(utilities.mean()), float(utilities.std())
-    scale = scale if scale > 1e-12 * max(1.0, abs(level)) else 1.0
+    level, scale = _level_and_scale(utilities)
     targets = (utilities - level) / scale
     order = np.arange(len(signs))
     rows = max(ROWS, ROWS_A_PLAYER * n)
     if len(order) > rows:
         order = stream(seed, "rows of a belief").permutation(len(order))[:rows]
     kernel = fit_kernel(signs[order], targets[order], np.ones(len(order)), iterations=ITERATIONS)
-    factor = np.linalg.cholesky(covariance(kernel, signs))
-    weights = scipy.linalg.cho_solve((factor, True), targets, check_finite=False)
-    return ProcessBelief(kernel, signs, factor, weights, level, scale)
+    root = factor(kernel, signs)
+    weights = scipy.linalg.cho_solve((root, True), targets, check_finite=False)
+    return ProcessBelief(kernel, signs, root, weights, level, scale)
+
+
+def _level_and_scale(utilities: Float[np.ndarray, "m"]) -> tuple[float, float]:
+    """Returns mean and standard deviation; 1 in place of a deviation that rounding alone makes."""
+    largest = float(np.abs(utilities).max()) or 1.0
+    parts = utilities / largest  # so that squares neither overflow nor vanish
+    level, scale = float(parts.mean()), float(parts.std())
+    return level * largest, scale * largest if scale > 1e-12 else 1.0
+
+
+def factor(kernel: Kernel, signs: Float[np.ndarray, "m n"]) -> Float[np.ndarray, "m m"]:
+    """Returns the covariance's lower Cholesky factor.
+
+    A kernel that suits the rows it was fitted to may vary so much over others that the least noise
+    is lost in their variances; then each gets as little more as rounding demands.
+    """
+    total = covariance(kernel, signs)
+    places = np.diag_indices(len(total))
+    variances = total[places]
+    for more in LITTLE:
+        total[places] = (1.0 + more) * variances
+        with contextlib.suppress(np.linalg.LinAlgError):
+            return np.linalg.cholesky(total)
+    raise ValueError("utilities span too many orders of magnitude to be learnt; press their scale")
 
 
 def _signs(coalitions: Bool[np.ndarray, "B n"]) -> Float[np.ndarray, "B n"]:

@@ -91,6 +91,24 @@ def test_limits_are_kept(table):
     assert nested[0] < nested[1] < nested[2]
 
 
+def test_counts_that_limits_forbid_are_not_asked_for_by_default(table):
+    path, _ = table
+    few = answer("--table", path, "--protect", "0,1,2,3,4,5,6")
+    assert [one["count"] for one in few["sets"]] == [1, 2]
+    runs = answer("--table", path, "--protect", "1,3,5,8", "--contiguous")
+    assert [one["count"] for one in runs["sets"]] == [1, 2]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_the_smallest_games_are_searched(folder, n):
+    values = np.random.default_rng(n).normal(size=1 << n)
+    found = answer("--table", saved(folder, values), "--remove", f"1-{max(1, n - 1)}")
+    gone = (~enumerate_all(n)).sum(axis=1)
+    for one in found["sets"]:
+        assert one["utility"] == values[gone == one["count"]].max()
+    assert found["settled"]
+
+
 def test_a_game_is_searched_and_resumed(folder):
     name = module(folder, GAME, "searched_game")
     first = answer("--game", f"{name}:quality", "--state", "kept.npz", "--remove", "2")
@@ -120,6 +138,7 @@ def test_a_table_for_people(table):
         (["--protect", "nobody"], "--protect nobody: no such player"),
         (["--protect", "p4", "--contiguous", "--remove", "5"], "longest run of free players is 4"),
         (["--protect", "0,1,2,3,4,5,6", "--remove", "3"], "between 1 and 2 of 9 players can go"),
+        (["--protect", "0,1,2,3,4,5,6,7,8"], "--protect: keeps all of the 9 players; name fewer"),
     ],
 )
 def test_bad_input_is_one_line(table, arguments, message):

@@ -89,6 +89,24 @@ def test_nested_sets_hold_each_other_and_are_measured():
     assert sum(found.sets[c][0].utility for c in COUNTS) <= sum(free.values()) + 1e-12
 
 
+def test_the_chain_has_the_largest_sum_of_utilities_however_bad_one_of_its_sets_is():
+    costs = {(0,): 1, (0, 1): 100, (0, 1, 2): 1, (3,): 30, (3, 4): 30, (2, 3, 4): 1, (1, 4): 1}
+    rows = enumerate_all(5)
+    game = TableGame(np.array([-costs.get(tuple(np.flatnonzero(~row)), 400.0) for row in rows]))
+    state = start(game.players).extended(rows, game(rows))
+    found = SetSearch(process_belief, (1, 2, 3), Limits(5), nested=True).result(state)
+    assert [found.sets[count][0].removed for count in (1, 2, 3)] == [(3,), (3, 4), (2, 3, 4)]
+
+
+def test_the_unit_of_utilities_does_not_matter():
+    game, limits = damaged(1), Limits(N)
+    wanted = [sets[0].removed for sets in searched(game, limits, 153)[2].sets.values()]
+    for unit in (1e-30, 1e200):
+        scaled = TableGame(unit * game(enumerate_all(N)))
+        found = searched(scaled, limits, 153)[2]
+        assert [sets[0].removed for sets in found.sets.values()] == wanted
+
+
 def test_a_search_goes_on_from_any_measurements_and_repeats_itself():
     game = damaged(1)
     search, state, found = searched(game, Limits(N), 120, seed=4)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from sampling import campaign_design, enumerate_all
-from surrogate.belief import process_belief
+from surrogate.belief import factor, process_belief
+from surrogate.process import Kernel, covariance
 
 
 def utilities(rows: np.ndarray) -> np.ndarray:
@@ -46,3 +48,53 @@ def test_the_seed_decides():
     rows = campaign_design(12, 700, 6, 0).coalitions
     one, two = (process_belief(rows, utilities(rows), 3) for _ in range(2))
     assert np.array_equal(one.mean(rows), two.mean(rows))
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-30, 1e9, 1e200])
+def test_the_unit_of_utilities_changes_nothing(unit):
+    rows = campaign_design(8, 60, 4, 0).coalitions
+    plain, scaled = (process_belief(rows, one * utilities(rows), 0) for one in (1.0, unit))
+    everything = enumerate_all(8)
+    np.testing.assert_allclose(scaled.mean(everything) / unit, plain.mean(everything), rtol=1e-3)
+    ratio = scaled.deviation(everything) / unit / plain.deviation(everything)
+    np.testing.assert_allclose(ratio, 1.0, rtol=0.05)
+
+
+def test_means_are_the_kernels():
+    rows = campaign_design(9, 60, 6, 0).coalitions
+    belief = process_belief(rows, utilities(rows), 0)
+    everything = enumerate_all(9)
+    own = belief.kernel(np.where(everything, 1.0, -1.0), belief.signs) @ belief.weights
+    np.testing.assert_allclose(belief.mean(everything), belief.level + belief.scale * own)
+
+
+def test_utilities_over_many_orders_of_magnitude_are_learnt():
+    rng = np.random.default_rng(0)
+    rows = np.unique(rng.random((300, 40)) < np.linspace(0.05, 0.95, 300)[:, None], axis=0)
+    belief = process_belief(rows, -np.exp((~rows).sum(axis=1).astype(float)), 0)
+    asked = rng.random((50, 40)) < 0.5
+    assert np.isfinite(belief.mean(asked)).all()
+    assert np.isfinite(belief.deviation(asked)).all()
+
+
+def test_a_covariance_that_rounding_makes_singular_is_factored():
+    n = 64
+    kernel = Kernel(
+        lengths=np.full((1, n), 1e-3),
+        tilts=np.full((1, n), 1.5),
+        variances=np.ones(1),
+        slopes=np.full(n, 0.01),
+        curve=0.1,
+        bend=0.1,
+        constant=1.0,
+        noise=1e-8,
+    )
+    share = np.linspace(0, 1, 300)[:, None]
+    signs = np.where(np.random.default_rng(0).random((300, n)) < share, 1.0, -1.0)
+    total = covariance(kernel, signs)
+    with pytest.raises(np.linalg.LinAlgError):
+        np.linalg.cholesky(total)
+    root = factor(kernel, signs)
+    spread = np.sqrt(np.diag(total))
+    apart = (root @ root.T - total) / np.multiply.outer(spread, spread)
+    assert np.abs(apart).max() < 1e-3

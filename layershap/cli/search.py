@@ -134,8 +134,8 @@ def _search_game(
     if budget is not None and budget < least:
         raise UserError(f"--budget {budget}: must be at least {least} for {n} players")
     budget = min(everything, A_PLAYER * n if budget is None else budget)
-    request = SetRequest(read_counts(remove, n), budget, seed, nested)
     limits = make_limits(found.players, protect, contiguous)
+    request = SetRequest(read_counts(remove, limits), budget, seed, nested)
     file = None
     if state is not None:
         name = identity(found, spec or "")

@@ -151,7 +151,12 @@ class Look:
     def chain(self, penalty: float = 0.0) -> Bool[np.ndarray, "c n"]:
         """The nested sets of the counts with the largest sum, by what is measured or expected."""
         state, search = self.state, self.search
-        game = KnownGame(self.belief.mean, state.coalitions, self.scaled, state.players, penalty)
+        worst = state.utilities.min()
+
+        def expected(rows: Bool[np.ndarray, "B n"]) -> Float[np.ndarray, "B"]:
+            return np.maximum(self.expectation(rows), worst)  # far down the scale errors explode
+
+        game = KnownGame(expected, state.coalitions, state.utilities, state.players, penalty)
         return rows_of(
             [*nested_search(game, search.counts, CHAINS, search.limits).values()], state.n
         )
@@ -160,7 +165,7 @@ class Look:
         self, free: Mapping[int, Sequence[Candidate]]
     ) -> dict[int, tuple[Candidate, ...]]:
         """The best nested sets of those measured; of a count whose set is not measured, none."""
-        rows = self.chain(penalty=10.0 * float(np.ptp(self.scaled)))
+        rows = self.chain(penalty=10.0 * (float(np.ptp(self.state.utilities)) or 1.0))
         found: dict[int, tuple[Candidate, ...]] = dict.fromkeys(free, ())
         known = dict(zip(keys(self.state.coalitions), self.state.utilities, strict=True))
         for row, key in zip(rows, keys(rows), strict=True):
