@@ -8,33 +8,17 @@ from typing import Any
 
 import click
 
+from layershap.cli.game_options import GameSource, game_options
 from layershap.console import Console
 from layershap.errors import UserError
 
 __all__ = ["search"]
 
 A_PLAYER = 40
-MOST_SEED = 2**63 - 1
-FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
-@click.argument(
-    "run", required=False, type=click.Path(path_type=Path, file_okay=False), metavar="[RUN]"
-)
-@click.option(
-    "--table",
-    metavar="FILE.npy",
-    type=click.Path(path_type=Path),
-    help="A game given by 2^n utilities; bit i of a position tells whether player i is kept.",
-)
-@click.option(
-    "--game",
-    metavar="MODULE:NAME",
-    help="A game in a module of this directory or the path: an object with players that is called"
-    " with boolean coalitions [B, n] (True = kept) and returns B utilities, a function that makes"
-    " one, or a plain function of coalitions.",
-)
+@game_options
 @click.option(
     "--remove",
     metavar="COUNTS",
@@ -54,17 +38,6 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="COALITIONS",
     help=f"Most distinct coalitions to evaluate, at least n + 2. [default: {A_PLAYER} a player]",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of every random choice.")
-@click.option(
-    "--players", metavar="NAMES", help="Names as a,b,c, a file of them, or how many there are."
-)
-@click.option(
-    "--state",
-    metavar="FILE.npz",
-    type=FILE,
-    help="Keep everything measured in this file, and go on from what it holds.",
-)
-@click.option("--json", "json_wanted", is_flag=True, help="Print one JSON object.")
 def search(
     run: Path | None, table: Path | None, game: str | None, json_wanted: bool, **given: Any
 ) -> None:
@@ -77,7 +50,8 @@ def search(
     if sum(source is not None for source in (run, table, game)) != 1:
         raise UserError("search: name exactly one of RUN, --table FILE.npy and --game MODULE:NAME")
     if run is None:
-        _search_game(table, game, json_wanted, **given)
+        names = ("seed", "players", "state")
+        _search_game(GameSource(table, game, *map(given.pop, names)), json_wanted, **given)
         return
     for name in ("protect", "budget", "seed", "players", "state"):
         if given[name]:
@@ -104,8 +78,7 @@ def _search_run(run: Path, remove: str | None, contiguous: bool, nested: bool) -
 
 
 def _search_game(
-    path: Path | None,
-    spec: str | None,
+    source: GameSource,
     json_wanted: bool,
     *,
     remove: str | None,
@@ -113,43 +86,30 @@ def _search_game(
     contiguous: bool,
     nested: bool,
     budget: int | None,
-    seed: int,
-    players: str | None,
-    state: Path | None,
 ) -> None:
     from layershap.cli.found_sets import sets_as_json, show_sets
-    from layershap.games import load_game
-    from layershap.measured_file import MeasuredFile, identity
-    from layershap.names import parse_names
     from layershap.set_search import SetRequest, find_sets, make_limits, read_counts
-    from layershap.tables import MappedTable
 
-    if not 0 <= seed <= MOST_SEED:
-        raise UserError(f"--seed {seed}: must be from 0 to 2^63 - 1")
-    names = parse_names(players)
-    found = MappedTable(path, names) if path is not None else load_game(spec or "", names)
-    n = len(found.players)
+    game = source.open()
+    n = len(game.players)
     everything = 1 << n
     least = min(n + 2, everything)
     if budget is not None and budget < least:
         raise UserError(f"--budget {budget}: must be at least {least} for {n} players")
     budget = min(everything, A_PLAYER * n if budget is None else budget)
-    limits = make_limits(found.players, protect, contiguous)
-    request = SetRequest(read_counts(remove, limits), budget, seed, nested)
-    file = None
-    if state is not None:
-        name = identity(found, spec or "")
-        file = MeasuredFile(state, name, tuple(found.players), "search", seed)
+    limits = make_limits(game.players, protect, contiguous)
+    request = SetRequest(read_counts(remove, limits), budget, source.seed, nested)
     console = Console()
-    where = f"--table {path}" if path is not None else f"--game {spec}"
-    try:
-        with console.progress("searching") as update:
-            sets = find_sets(found, request, limits, where=where, file=file, update=update)
-    except KeyboardInterrupt:
-        kept = f"{state} keeps what was measured" if state else "nothing is kept without --state"
-        click.echo(f"layershap: interrupted; {kept}", err=True)
-        raise click.exceptions.Exit(130) from None
+    with source.interruptible(), console.progress("searching") as update:
+        found = find_sets(
+            game,
+            request,
+            limits,
+            where=source.where,
+            file=source.file(game, "search"),
+            update=update,
+        )
     if json_wanted:
-        click.echo(json.dumps(sets_as_json(found.players, sets, request)))
+        click.echo(json.dumps(sets_as_json(game.players, found, request)))
     else:
-        show_sets(console, found.players, sets, request)
+        show_sets(console, game.players, found, request)

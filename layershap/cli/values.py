@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from layershap.cli.game_options import GameSource, game_options
 from layershap.console import Console
 from layershap.errors import UserError
 
@@ -16,27 +17,10 @@ __all__ = ["values"]
 
 A_PLAYER = 25
 MOST_FOR_A_TARGET = 20_000
-MOST_SEED = 2**63 - 1
-FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
-@click.argument(
-    "run", required=False, type=click.Path(path_type=Path, file_okay=False), metavar="[RUN]"
-)
-@click.option(
-    "--table",
-    metavar="FILE.npy",
-    type=click.Path(path_type=Path),
-    help="A game given by 2^n utilities; bit i of a position tells whether player i is kept.",
-)
-@click.option(
-    "--game",
-    metavar="MODULE:NAME",
-    help="A game in a module of this directory or the path: an object with players that is called"
-    " with boolean coalitions [B, n] (True = kept) and returns B utilities, a function that makes"
-    " one, or a plain function of coalitions.",
-)
+@game_options
 @click.option(
     "--budget",
     type=int,
@@ -44,7 +28,6 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     help="Distinct coalitions to evaluate, at least n + 2; all 2^n give exact values. [default:"
     f" {A_PLAYER} a player, all of a table; with --target-se at most {MOST_FOR_A_TARGET:,}]",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of every random choice.")
 @click.option(
     "--method",
     default="default",
@@ -59,16 +42,6 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="SE",
     help="Go on until no value's standard error is larger, in units of the utility.",
 )
-@click.option(
-    "--players", metavar="NAMES", help="Names as a,b,c, a file of them, or how many there are."
-)
-@click.option(
-    "--state",
-    metavar="FILE.npz",
-    type=FILE,
-    help="Keep everything measured in this file, and go on from what it holds.",
-)
-@click.option("--json", "json_wanted", is_flag=True, help="Print one JSON object.")
 def values(
     run: Path | None, table: Path | None, game: str | None, json_wanted: bool, **given: Any
 ) -> None:
@@ -82,7 +55,9 @@ def values(
     if sum(source is not None for source in (run, table, game)) != 1:
         raise UserError("values: name exactly one of RUN, --table FILE.npy and --game MODULE:NAME")
     if run is None:
-        _values_of_game(table, game, json_wanted, **given)
+        source = GameSource(table, game, given["seed"], given["players"], given["state"])
+        measures = given["budget"], given["method"], given["target_se"]
+        _values_of_game(source, json_wanted, *measures)
         return
     target, budget = given.pop("target_se"), given.pop("budget")
     if budget is not None and target is None:
@@ -126,55 +101,29 @@ def _values_of_run(run: Path, target: float | None, budget: int | None) -> None:
 
 
 def _values_of_game(
-    path: Path | None,
-    spec: str | None,
-    json_wanted: bool,
-    *,
-    budget: int | None,
-    seed: int,
-    method: str,
-    target_se: float | None,
-    players: str | None,
-    state: Path | None,
+    source: GameSource, json_wanted: bool, budget: int | None, method: str, target: float | None
 ) -> None:
     from layershap.cli.outcomes import advice, as_json, show
     from layershap.estimating import Request, estimate_values
     from layershap.estimators import make_estimator
-    from layershap.games import load_game
-    from layershap.measured_file import MeasuredFile, identity
-    from layershap.names import parse_names
-    from layershap.tables import MappedTable
 
-    if not 0 <= seed <= MOST_SEED:
-        raise UserError(f"--seed {seed}: must be from 0 to 2^63 - 1")
-    if target_se is not None and not (math.isfinite(target_se) and target_se > 0):
-        raise UserError(f"--target-se {target_se:g}: must be a positive number of utility units")
-    if target_se is not None and method == "exact":
+    if target is not None and not (math.isfinite(target) and target > 0):
+        raise UserError(f"--target-se {target:g}: must be a positive number of utility units")
+    if target is not None and method == "exact":
         raise UserError("--target-se: exact values have no errors; leave it or --method exact out")
     estimator = make_estimator(method)
-    names = parse_names(players)
-    game = MappedTable(path, names) if path is not None else load_game(spec or "", names)
-    where = f"--table {path}" if path is not None else f"--game {spec}"
-    allowed = _budget(budget, len(game.players), method, path is not None, target_se)
-    file = None
-    if state is not None:
-        name = identity(game, spec or "")
-        file = MeasuredFile(state, name, tuple(game.players), method, seed)
+    game = source.open()
+    allowed = _budget(budget, len(game.players), method, source.table is not None, target)
     console = Console()
-    try:
-        with console.progress("measuring") as update:
-            outcome = estimate_values(
-                game,
-                estimator,
-                Request(allowed, seed, target_se),
-                where=where,
-                file=file,
-                update=update,
-            )
-    except KeyboardInterrupt:
-        kept = f"{state} keeps what was measured" if state else "nothing is kept without --state"
-        click.echo(f"layershap: interrupted; {kept}", err=True)
-        raise click.exceptions.Exit(130) from None
+    with source.interruptible(), console.progress("measuring") as update:
+        outcome = estimate_values(
+            game,
+            estimator,
+            Request(allowed, source.seed, target),
+            where=source.where,
+            file=source.file(game, method),
+            update=update,
+        )
     if json_wanted:
         click.echo(json.dumps(as_json(outcome)))
     else:
