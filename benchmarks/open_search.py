@@ -26,9 +26,9 @@ from surrogate.belief import process_belief
 
 __all__ = ["A_PLAYER", "bars", "open_search"]
 
-A_PLAYER = 20
+A_PLAYER = 40
 TIMES = 2
-SEQUENCES, HELDOUT_SEQUENCES, LENGTH = 16, 64, 256
+SEQUENCES, HELDOUT_SEQUENCES, LENGTH = 8, 64, 256
 Sets = dict[int, tuple[int, ...]]
 
 

@@ -90,7 +90,7 @@ def _options() -> argparse.Namespace:
         help="of what the open part keeps",
     )
     parser.add_argument(
-        "--a-player", type=int, default=open_search.A_PLAYER, help="evaluations a player [20]"
+        "--a-player", type=int, default=open_search.A_PLAYER, help="evaluations a player [40]"
     )
     return parser.parse_args()
 
