@@ -142,8 +142,8 @@ class _Searched:
     def _promising(self, room: int) -> Bool[np.ndarray, "k n"]:
         """The next round of the active search."""
         with self.work.console.status("learning from what is measured"):
-            rows = self.search.propose(self.state, room)
             look = self.search.look(self.state)
+            rows = look.proposed(room)
             expected = look.expectation(rows) if len(rows) else np.empty(0)
         for row, utility in zip(rows, expected, strict=True):
             self.proposed[_set(row)] = (self.search.name, float(utility))

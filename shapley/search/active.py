@@ -90,12 +90,7 @@ class SetSearch:
 
     def propose(self, state: State, count: int) -> Bool[np.ndarray, "k n"]:
         """Returns the coalitions to measure next, decided by the state and the count."""
-        if count < 1:
-            return np.empty((0, state.n), dtype=bool)
-        opening = self._opening(state, count)
-        if len(opening):
-            return opening
-        return self.look(state).most_promising(min(count, self._round(state.spent)))
+        return self.look(state).proposed(count)
 
     def result(self, state: State) -> FoundSets:
         """Returns the best measured sets and how likely better ones are.
@@ -116,14 +111,15 @@ class SetSearch:
         """Returns what the measurements tell about where better sets may be."""
         return Look(self, state)
 
-    def _round(self, spent: int) -> int:
+    def round_size(self, spent: int) -> int:
+        """Returns how many coalitions a round measures after so many."""
         size = int(self.growth * spent)
         return max(
             len(self.counts), size if self.most_a_round is None else min(size, self.most_a_round)
         )
 
-    def _opening(self, state: State, count: int) -> Bool[np.ndarray, "k n"]:
-        """What is measured before there is anything to learn from."""
+    def opening_rows(self, state: State, count: int) -> Bool[np.ndarray, "k n"]:
+        """Returns what is measured before there is anything to learn from, if that is missing."""
         n, free = state.n, self.limits.free
         singles = np.ones((len(free), n), dtype=bool)
         singles[np.arange(len(free)), free] = False

@@ -200,6 +200,15 @@ class Look:
         quiet = max(self.chances.values()) < self.search.doubt
         return lasted >= self.search.patience and quiet
 
+    def proposed(self, count: int) -> Bool[np.ndarray, "k n"]:
+        """What to measure next, at most so many: what the opening lacks, else a round."""
+        if count < 1:
+            return self.state.coalitions[:0]
+        opening = self.search.opening_rows(self.state, count)
+        if len(opening):
+            return opening
+        return self.most_promising(min(count, self.search.round_size(self.state.spent)))
+
     def most_promising(self, batch: int) -> Bool[np.ndarray, "k n"]:
         """The sets of a round: the most promising one of every count, then the rest by promise.
 
