@@ -20,7 +20,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check bench
+.PHONY: help setup run test check docs bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -50,6 +50,9 @@ check: setup ## Lint, formatting, types and import directions
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+docs: setup ## Build the documentation into docs/_build/html, warnings as errors
+	$(BIN)/python -m sphinx -q -W --keep-going -b html $(ARGS) docs docs/_build/html
 
 bench: setup ## Run the benchmarks; results in runs/bench/*.json
 	@mkdir -p runs/bench

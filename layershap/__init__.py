@@ -1,1 +1,43 @@
-"""layershap."""
+"""What each layer of a language model is worth, and which layers it can do without.
+
+    run = layershap.open("runs/demo")
+    run.values                      # a pandas DataFrame
+    run.predict(remove=[4, 6])      # a number with its interval
+
+Names are imported when they are first used, so that `import layershap` takes no time.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from layershap.answers import Measurement, Prediction
+    from layershap.launching import run
+    from layershap.opened import OpenedRun
+    from layershap.opened import open_run as open
+    from layershap.standing import Standing
+
+__all__ = ["Measurement", "OpenedRun", "Prediction", "Standing", "open", "run"]
+
+_HOMES = {
+    "Measurement": ("answers", "Measurement"),
+    "OpenedRun": ("opened", "OpenedRun"),
+    "Prediction": ("answers", "Prediction"),
+    "Standing": ("standing", "Standing"),
+    "open": ("opened", "open_run"),
+    "run": ("launching", "run"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'layershap' has no attribute {name!r}")
+    home, own = _HOMES[name]
+    found = globals()[name] = getattr(import_module(f"layershap.{home}"), own)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,18 +8,10 @@ from typing import Any
 from layershap.config import RunConfig
 from layershap.console import Console, clock
 from layershap.directory import RunDirectory
+from layershap.stages.order import STAGES
 from layershap.workspace import open_workspace
 
 __all__ = ["STAGES", "recommendation_table", "run"]
-
-STAGES = {
-    "measure": "sets of layers left out of the real model, on Ray",
-    "fit": "a surrogate that predicts any set",
-    "values": "what each layer is worth",
-    "search": "sets to remove, measured and searched again",
-    "verify": "on text that the search never saw, with speed",
-    "report": "one page to look at",
-}
 
 
 def run(config: RunConfig, directory: RunDirectory, console: Console, command: str) -> None:

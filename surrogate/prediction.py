@@ -28,14 +28,23 @@ LEVELS = 8
 
 
 class Predictor:
-    """An ensemble made ready to predict: weights folded together and put on the device once."""
+    """An ensemble made ready to predict: weights folded together and put on the device once.
+
+    Attributes:
+        players: how many.
+        weights: all that a prediction is made of, in double precision. What `_evaluate` makes of
+            them, times the scale of the measured utilities, plus their mean, is the prediction.
+    """
 
     def __init__(self, ensemble: Ensemble) -> None:
         """Folds the weights of a fitted ensemble."""
         self.players = len(ensemble.quadratic.linear)
         self._mean, self._scale = ensemble.mean, ensemble.scale
+        self.weights = _fused(ensemble)
         with computing():
-            self._weights = {name: jnp.asarray(part) for name, part in _fused(ensemble).items()}
+            self._weights = {
+                name: jnp.asarray(part, jnp.float32) for name, part in self.weights.items()
+            }
 
     def __call__(self, coalitions: Bool[np.ndarray, "B n"]) -> Float[np.ndarray, "B"]:
         """Returns the stacked prediction, in the units of the measured utilities.
@@ -101,7 +110,7 @@ def _fused(ensemble: Ensemble) -> dict[str, np.ndarray]:
         weights |= _bumps(process, by_process)
     if by_trees > 0:
         weights |= _tables(ensemble.trees, by_trees, len(kernel.slopes))
-    return {name: np.asarray(array, np.float32) for name, array in weights.items()}
+    return {name: np.asarray(array, np.float64) for name, array in weights.items()}
 
 
 def _by_size(process: Process) -> Float[np.ndarray, "n+1"]:

@@ -1,6 +1,9 @@
 from collections.abc import Iterator
 
 import pytest
+from finished_run import finished_run
+
+__all__ = ["finished_run", "ray_address"]
 
 
 @pytest.fixture(scope="session")

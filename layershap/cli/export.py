@@ -44,9 +44,8 @@ def export(run: Path, remove: str | None, count: int | None, destination: Path) 
     """
     from layershap.config import parse_removed
     from layershap.console import Console
-    from layershap.export_notes import model_card, provenance
+    from layershap.exporting import export_set
     from layershap.workspace import open_workspace
-    from llm.export import export_checkpoint
     from llm.saving import refuse_taken
 
     config, directory = read_run(run)
@@ -57,8 +56,6 @@ def export(run: Path, remove: str | None, count: int | None, destination: Path) 
     with open_workspace(config, directory, console) as work:
         if remove is not None:
             removed = parse_removed(remove, "--remove", work.roster)
-            if not removed:
-                raise UserError("--remove: names no layer; write some, as --remove 4,6")
         else:
             found = directory.read_json(directory.recommendations, "verify")["recommendations"]
             sets = {item["count"]: item["removed"] for item in found}
@@ -68,18 +65,7 @@ def export(run: Path, remove: str | None, count: int | None, destination: Path) 
                     f"{', '.join(map(str, sets))}"
                 )
             removed = sets[count]
-        if len(work.roster.removed_layers(removed)) >= work.roster.depth:
-            raise UserError("--remove: that is every layer; keep at least one")
-        with console.status("writing and checking"):
-            done = export_checkpoint(
-                work.spec,
-                removed,
-                destination,
-                work.texts.heldout.tokens,
-                roster=work.roster,
-                provenance=provenance(work, removed),
-                card=model_card,
-            )
+        done = export_set(work, removed, destination)
     for line in _summary(done):
         click.echo(line)
 

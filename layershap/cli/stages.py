@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import math
 from pathlib import Path
 
 import click
@@ -42,12 +42,22 @@ def verify(run: Path) -> None:
 
 @click.command()
 @run_argument
-def report(run: Path) -> None:
-    """Write RUN/report.html from what the other stages left."""
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["html", "md", "json"]),
+    default="html",
+    show_default=True,
+    help="A page to look at, Markdown, or JSON; all say the same.",
+)
+def report(run: Path, form: str) -> None:
+    """Write RUN/report.html (or .md, .json) from what the other stages left."""
+    from layershap.commands import run_command
     from layershap.stages.report import report as stage
     from layershap.workspace import open_workspace
 
-    started = time.monotonic()
     with open_workspace(*read_run(run), Console()) as work:
-        path = stage(work, command=f"layershap report {run}", seconds=time.monotonic() - started)
+        # How long the run took is not known any more.
+        command = run_command(work.config, run)
+        path = stage(work, command=command, seconds=math.nan, form=form)
     click.echo(f"Report: {path}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from layershap.estimate import Estimate
 from layershap.report.data import (
+    Cost,
     Dense,
     ErrorPoint,
     FitScore,
@@ -14,11 +15,14 @@ from layershap.report.data import (
     SurrogateFit,
     TextFacts,
 )
+from layershap.report.markdown import render_markdown
 from layershap.report.page import render
+from layershap.report.plain import render_json, to_plain
 from layershap.report.sets import Against, Recommendation, Rival, TaskScore, TextCost
 
 __all__ = [
     "Against",
+    "Cost",
     "Dense",
     "ErrorPoint",
     "Estimate",
@@ -34,4 +38,7 @@ __all__ = [
     "TextCost",
     "TextFacts",
     "render",
+    "render_json",
+    "render_markdown",
+    "to_plain",
 ]

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from layershap.estimate import Estimate
 from layershap.frontier import FrontierPoint
+from layershap.report.cost import Cost
 from layershap.report.sets import Recommendation
 
 __all__ = [
+    "Cost",
     "Dense",
     "ErrorPoint",
     "FitScore",
@@ -191,6 +193,7 @@ class Report:
         errors: of the Shapley values as coalitions were measured, ascending.
         halving: budget that would halve the largest error; None where it cannot be told.
         frontier: every verified set of every method, as points.
+        cost: of the search; None where it is not known.
     """
 
     model: str
@@ -215,6 +218,7 @@ class Report:
     errors: tuple[ErrorPoint, ...] = ()
     halving: int | None = None
     frontier: tuple[FrontierPoint, ...] = ()
+    cost: Cost | None = None
 
     def __post_init__(self) -> None:
         n = len(self.players)

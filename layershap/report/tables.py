@@ -230,6 +230,7 @@ def facts(report: Report) -> list[tuple[str, str]]:
         ("Calibration", f"{report.calibration.name}, {count(report.calibration.tokens)} tokens"),
         ("Held out", f"{report.held_out.name}, {count(report.held_out.tokens)} tokens"),
         ("Measured", f"{count(report.spent)} of {count(report.budget)} combinations"),
+        ("Cost", _cost(report)),
         ("Wall time", duration(origin.seconds)),
         ("Device", origin.device),
         ("Seed", str(origin.seed)),
@@ -237,6 +238,17 @@ def facts(report: Report) -> list[tuple[str, str]]:
         ("Date", origin.date),
         ("Versions", ", ".join(f"{name} {version}" for name, version in origin.versions)),
     ]
+
+
+def _cost(report: Report) -> str:
+    cost = report.cost
+    if cost is None:
+        return ""
+    tokens = "" if cost.tokens is None else f" of {sizes(cost.tokens)} tokens"
+    return (
+        f"{count(cost.evaluations)} evaluations{tokens}, {duration(cost.worker_seconds)} of"
+        " workers' time"
+    )
 
 
 def _names(report: Report, removed: Sequence[int]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from layershap.estimate import Estimate
 from layershap.frontier import points
 from layershap.report import (
     Against,
+    Cost,
     Dense,
     ErrorPoint,
     FitScore,
@@ -33,20 +34,40 @@ from layershap.report import (
     TextCost,
     TextFacts,
     render,
+    render_json,
+    render_markdown,
 )
 from layershap.stages.confidence import confidence
 from layershap.stages.fit import read_evaluation
-from layershap.workspace import CALIBRATION, Workspace
+from layershap.workspace import CALIBRATION, HELDOUT, Workspace
 from shapley import Values
 from shapley.values import NORMAL_975
 
-__all__ = ["report"]
+__all__ = ["FORMATS", "gather", "report"]
 
 _PACKAGES = ("layershap", "torch", "transformers", "ray", "jax", "flax", "numpy")
 
 
-def report(work: Workspace, *, command: str, seconds: float) -> Path:
-    """Write `report.html` from the run directory's files and return its path.
+_RENDERERS = {"html": render, "md": render_markdown, "json": render_json}
+FORMATS = tuple(_RENDERERS)
+
+
+def report(work: Workspace, *, command: str, seconds: float, form: str = "html") -> Path:
+    """Write the report beside the run directory's files and return its path.
+
+    Args:
+        work: the run.
+        command: what made it.
+        seconds: how long that took.
+        form: ``html`` (`report.html`), ``md`` or ``json``.
+    """
+    path = work.directory.report.with_suffix(f".{form}")
+    write_whole(path, _RENDERERS[form](gather(work, command=command, seconds=seconds)))
+    return path
+
+
+def gather(work: Workspace, *, command: str, seconds: float) -> Report:
+    """Returns what the run directory's files say, whatever form it is to take.
 
     Raises:
         UserError: one of them is missing, damaged or of an earlier version.
@@ -62,7 +83,7 @@ def report(work: Workspace, *, command: str, seconds: float) -> Path:
         )
     counts = work.campaign(CALIBRATION).counts()
     texts = work.texts
-    content = Report(
+    return Report(
         model=work.config.title,
         players=work.players,
         player_noun=work.config.noun,
@@ -98,9 +119,21 @@ def report(work: Workspace, *, command: str, seconds: float) -> Path:
         errors=tuple(ErrorPoint(**point) for point in values["error_history"]),
         halving=values["budget_to_halve_errors"],
         frontier=tuple(points(found)),
+        cost=_cost(work),
     )
-    write_whole(directory.report, render(content))
-    return directory.report
+
+
+def _cost(work: Workspace) -> Cost:
+    """What both texts' measurements took, in all sessions."""
+    evaluations = tokens = 0
+    plain = True
+    for name in {CALIBRATION, HELDOUT} & set(work.ledger.campaign_names()):
+        total, workload = work.ledger.campaign(name).counts().total, work.workload(name)
+        evaluations += total
+        tokens += total * (workload.text.tokens.size if workload.text is not None else 0)
+        plain &= not workload.tasks
+    seconds = work.ledger.fetch("SELECT sum(seconds) FROM measurements")[0][0] or 0.0
+    return Cost(evaluations, seconds, tokens if plain else None)
 
 
 def _dense(dense: Mapping[str, Any]) -> Dense:

@@ -1,0 +1,76 @@
+"""Whether a run is going on, which command does it, and how fast it measures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layershap.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from cluster import Ledger
+
+__all__ = ["Activity", "look", "verb"]
+
+WINDOW_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What goes on in a run directory.
+
+    Attributes:
+        process: number of the process that writes to it; None if there is none on this machine.
+        since: when it began, in seconds since the epoch.
+        verb: the command it runs, as ``run`` or ``search``; None where that cannot be told.
+        rate: coalitions a second lately; None where none were measured.
+        worker_seconds: time that workers have spent on all measurements.
+        last_measured: seconds since the epoch; None where nothing was.
+    """
+
+    process: int | None
+    since: float
+    verb: str | None
+    rate: float | None
+    worker_seconds: float
+    last_measured: float | None
+
+    @property
+    def running(self) -> bool:
+        """Whether somebody writes to it."""
+        return self.process is not None
+
+
+def look(directory: RunDirectory, ledger: Ledger, now: float) -> Activity:
+    """Returns what goes on, from the lock's file and the ledger.
+
+    Args:
+        directory: of the run.
+        ledger: its ledger.
+        now: seconds since the epoch.
+    """
+    from cluster.holder import find_holder
+
+    seconds, last = ledger.fetch("SELECT sum(seconds), max(created) FROM measurements")[0]
+    holder = find_holder(directory.ledger)
+    if holder is None:
+        return Activity(None, 0.0, None, None, seconds or 0.0, last)
+    # Workers that are still loading the model say nothing about the pace.
+    ready = [e.time for e in ledger.events("worker ready") if e.time >= holder.since]
+    since = max([now - WINDOW_SECONDS, holder.since, *ready[:1]])
+    lately = ledger.fetch("SELECT count(*) FROM measurements WHERE created >= ?", (since,))[0][0]
+    rate = lately / (now - since) if lately and now > since else None
+    return Activity(holder.pid, holder.since, verb(holder.command), rate, seconds or 0.0, last)
+
+
+def verb(command: Sequence[str]) -> str | None:
+    """Returns which of `layershap`'s commands a command line is; None if it is something else."""
+    for place, word in enumerate(command[:-1]):
+        path = Path(word)
+        as_file = path.name == "__main__.py" and path.parent.name == "layershap"
+        if path.stem == "layershap" or as_file:
+            following = command[place + 1]
+            return following if not following.startswith("-") else None
+    return None

@@ -1,0 +1,69 @@
+"""`layershap status`: where a run stands, from any terminal, also while it is going on."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from layershap.cli.options import run_argument
+
+if TYPE_CHECKING:
+    from layershap.standing import Standing
+
+__all__ = ["status"]
+
+_MOST_SETS = 8
+
+
+@click.command()
+@run_argument
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def status(run: Path, as_json: bool) -> None:
+    """Say where RUN stands: its stage, pace, time left, the best sets so far, what to do next.
+
+    It only reads, so it may be asked from another terminal while the run goes on.
+    """
+    from layershap.directory import RunDirectory
+    from layershap.standing import standing
+
+    found = standing(RunDirectory(run))
+    if as_json:
+        click.echo(json.dumps(found.to_dict()))
+        return
+    for line in _lines(found):
+        click.echo(line)
+
+
+def _lines(found: Standing) -> list[str]:
+    from layershap.console import clock
+    from layershap.stages.order import STAGES
+
+    n, noun = len(found.players), found.noun
+    marks = [
+        f"{name} {'done' if name in found.finished else 'now' if name == found.stage else '–'}"
+        for name in STAGES
+    ]
+    lines = [
+        f"{found.run}: {found.model}, {n} {noun}s",
+        found.sentence,
+        f"stages       {', '.join(marks)}",
+        f"evaluations  {found.evaluations:,} coalitions measured (budget {found.budget:,}), "
+        f"{clock(found.worker_seconds)} of workers' time",
+    ]
+    if found.last_measured is not None:
+        when = time.strftime("%F %T", time.localtime(found.last_measured))
+        lines.append(f"last         {when}")
+    names = {"verified": "held-out text", "searched": "search", "measured": "measured so far"}
+    for place, best in enumerate(found.best[:_MOST_SETS]):
+        cost = "no finite loss" if best.cost is None else f"{best.cost:+.4f} {best.unit}"
+        head = "best so far" if place == 0 else ""
+        gone = ", ".join(best.removed)
+        lines.append(
+            f"{head:<12} remove {best.count}: {gone} costs {cost} ({names[best.known_by]})"
+        )
+    lines += [f"note         {sentence}" for sentence in found.concerns]
+    return [*lines, f"next         {found.next}"]

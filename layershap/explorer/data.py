@@ -1,0 +1,222 @@
+"""What the explorer shows, gathered from a run directory and put into one JSON value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from layershap.config import RunConfig
+from layershap.directory import RunDirectory
+from layershap.explorer.weights import packed, packed_bits, surrogate_weights
+from layershap.utilities import parse_utilities
+from llm.players import Roster, Slot, make_roster
+from shapley import Values
+from surrogate import SurrogateRegressor, load
+
+__all__ = ["SCHEMA", "Exploration", "Verified", "explorer_data", "gather"]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A set that was measured on held-out text.
+
+    Attributes:
+        removed: player indices, ascending.
+        source: ``recommended`` or the published method that names it.
+        nll: nats per token.
+        difference: nats per token above the whole model, with its 95 % interval; NaN where none.
+        prefill: speed as a ratio to the whole model; None where not measured.
+        decoding: the same of cached decoding.
+    """
+
+    removed: tuple[int, ...]
+    source: str
+    nll: float
+    difference: tuple[float, float, float]
+    prefill: float | None = None
+    decoding: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Exploration:
+    """All that the page shows.
+
+    Attributes:
+        model: what a person calls it.
+        run: the run directory, as its commands name it.
+        roster: who plays.
+        noun: what one player is.
+        metric: the measured quantity that decides.
+        unit: what it is counted in.
+        sign: 1 where higher is better, -1 where lower is.
+        regressor: predicts the utility, which is the sign times the metric.
+        coalitions: the measured ones, the whole model among them; True = kept.
+        utilities: theirs, finite.
+        values: Shapley values of the utility; None where not computed.
+        verified: sets measured on held-out text.
+    """
+
+    model: str
+    run: str
+    roster: Roster
+    noun: str
+    metric: str
+    unit: str
+    sign: int
+    regressor: SurrogateRegressor
+    coalitions: Bool[np.ndarray, "m n"]
+    utilities: Float[np.ndarray, "m"]
+    values: Values | None = None
+    verified: tuple[Verified, ...] = ()
+
+    def __post_init__(self) -> None:
+        n = len(self.roster.names)
+        if self.coalitions.shape != (len(self.utilities), n):
+            raise ValueError(
+                f"coalitions must be [{len(self.utilities)}, {n}], one row a utility, got"
+                f" {list(self.coalitions.shape)}"
+            )
+        if not np.isfinite(self.utilities).all():
+            raise ValueError("utilities must be finite; leave the other coalitions out")
+        if not self.coalitions.all(axis=1).any():
+            raise ValueError("coalitions must hold the whole model; measure it first")
+        if self.regressor.n_features_in_ != n:
+            raise ValueError(
+                f"regressor was fitted on {self.regressor.n_features_in_} players, the roster has"
+                f" {n}; give those of one run"
+            )
+
+
+def gather(config: RunConfig, directory: RunDirectory) -> Exploration:
+    """Reads what a run has found so far: its surrogate at least.
+
+    Raises:
+        surrogate.SurrogateNotFound: there is no surrogate yet.
+        cluster.LedgerError: the ledger cannot be read.
+        UserError: a file is damaged.
+    """
+    from cluster import Ledger
+    from layershap.workspace import CALIBRATION
+
+    regressor = load(directory.surrogate)
+    with Ledger(directory.ledger, readonly=True) as ledger:
+        campaign = ledger.campaign(CALIBRATION)
+        details, records = campaign.details, campaign.read()
+    roster = make_roster(details["players"], details["depth"], details["protected"])
+    values = verified = None
+    if directory.values.exists():
+        values = Values.from_dict(directory.read_json(directory.values, "values")["shapley"])
+    if directory.recommendations.exists():
+        verified = directory.read_json(directory.recommendations, "verify")
+    return Exploration(
+        model=config.title,
+        run=str(directory.path),
+        roster=roster,
+        noun=config.noun,
+        metric=campaign.utility,
+        unit=parse_utilities(config.utilities)[0].unit,
+        sign=campaign.column(campaign.utility).sign,
+        regressor=regressor,
+        coalitions=records.coalitions[records.ok],
+        utilities=records.utilities[records.ok],
+        values=values,
+        verified=() if verified is None else _verified(verified["recommendations"]),
+    )
+
+
+def explorer_data(exploration: Exploration, service: str | None = None) -> dict[str, Any]:
+    """Returns everything the page needs as one JSON value.
+
+    Args:
+        exploration: what to show.
+        service: base URL of the query service that serves the page; None for a file.
+    """
+    roster, values = exploration.roster, exploration.values
+    return {
+        "schema": SCHEMA,
+        "model": exploration.model,
+        "run": exploration.run,
+        "noun": exploration.noun,
+        "metric": exploration.metric,
+        "unit": exploration.unit,
+        "sign": exploration.sign,
+        "players": list(roster.names),
+        "stack": _stack(roster.slots),
+        "values": None
+        if values is None
+        else {
+            "values": _plain(values.values),
+            "lower": _plain(values.lower),
+            "upper": _plain(values.upper),
+        },
+        "surrogate": surrogate_weights(exploration.regressor),
+        "measured": {
+            "coalitions": packed_bits(exploration.coalitions),
+            "utilities": packed(np.asarray(exploration.utilities, np.float64)),
+        },
+        "verified": [
+            {
+                "removed": list(item.removed),
+                "source": item.source,
+                "nll": item.nll,
+                "difference": _plain(item.difference),
+                "prefill": item.prefill,
+                "decoding": item.decoding,
+            }
+            for item in exploration.verified
+        ],
+        "service": service.rstrip("/") if service else None,
+    }
+
+
+def _stack(slots: Sequence[Slot]) -> list[dict[str, Any]]:
+    """Returns the rows of the stack from input to output: a layer with its parts, or a block."""
+    rows = []
+    for _, parts in groupby(slots, key=lambda slot: slot.units[0].layer):
+        row = list(parts)
+        name = row[0].name if len(row) == 1 else f"L{row[0].units[0].layer}"
+        rows.append({"name": name, "parts": [_part(slot) for slot in row]})
+    return rows
+
+
+def _part(slot: Slot) -> dict[str, Any]:
+    return {"name": slot.name, "part": slot.units[0].part, "player": slot.player}
+
+
+def _verified(recommendations: Sequence[Mapping[str, Any]]) -> tuple[Verified, ...]:
+    """Returns every set of the recommendations once; a recommended one under that name."""
+    found: dict[tuple[int, ...], Verified] = {}
+    for item in recommendations:
+        found[tuple(item["removed"])] = _verified_one(item, "recommended")
+    for item in recommendations:
+        for rival in item["baselines"]:
+            key = tuple(rival["removed"])
+            if key not in found:
+                found[key] = _verified_one(rival, rival["method"])
+    return tuple(found.values())
+
+
+def _verified_one(item: Mapping[str, Any], source: str) -> Verified:
+    ends = (item[name] for name in ("difference", "difference_lower", "difference_upper"))
+    middle, lower, upper = (float("nan") if end is None else float(end) for end in ends)
+    speed = item.get("speed") or {}
+    return Verified(
+        removed=tuple(item["removed"]),
+        source=source,
+        nll=item["nll"],
+        difference=(middle, lower, upper),
+        # The middle of low, middle, high.
+        prefill=speed["prefill_ratio"][1] if speed else None,
+        decoding=speed["decode_ratio"][1] if speed else None,
+    )
+
+
+def _plain(numbers: Sequence[float] | Float[np.ndarray, "k"]) -> list[float | None]:
+    return [float(x) if np.isfinite(x) else None for x in numbers]

@@ -1,0 +1,65 @@
+// What is known of a set: measured, which is a fact, or predicted.
+
+import { coalitions, numbers } from "./decode.js";
+import { Surrogate, removedCount } from "./surrogate.js";
+
+/** Answers questions about coalitions in the units of the measured quantity. */
+export class Game {
+  constructor(data) {
+    this.data = data;
+    this.players = data.players.length;
+    this.surrogate = new Surrogate(data.surrogate, this.players);
+    const utilities = numbers(data.measured.utilities);
+    const rows = coalitions(data.measured.coalitions);
+    this.measured = rows.map((kept, row) => ({
+      kept,
+      removed: removedCount(kept),
+      utility: utilities[row],
+      value: data.sign * utilities[row],
+    }));
+    this.known = new Map(this.measured.map((item) => [item.kept.join(""), item]));
+    this.whole = this.known.get(new Uint8Array(this.players).fill(1).join(""));
+    this.verified = new Map(data.verified.map((item) => [item.removed.join(), item]));
+    this.best = this.bestBySize();
+  }
+
+  /** Returns all that is known of a set; higher `utility` is better, `value` is what is shown. */
+  ask(kept) {
+    const { sign } = this.data;
+    const fact = this.known.get(kept.join(""));
+    const utility = this.surrogate.predict(kept);
+    const half = this.surrogate.halfWidth(kept);
+    const predicted = sign * utility;
+    return {
+      removed: removedCount(kept),
+      measured: fact !== undefined,
+      utility: fact ? fact.utility : utility,
+      value: fact ? fact.value : predicted,
+      predicted,
+      lower: half === null ? null : predicted - half,
+      upper: half === null ? null : predicted + half,
+      verified: this.verified.get(removedPlayers(kept).join()) ?? null,
+    };
+  }
+
+  bestBySize() {
+    const best = new Array(this.players + 1).fill(null);
+    for (const item of this.measured) {
+      const so = best[item.removed];
+      if (so === null || item.utility > so.utility) best[item.removed] = item;
+    }
+    return best;
+  }
+}
+
+/** Returns the places of the players that a coalition leaves out. */
+export function removedPlayers(kept) {
+  return Array.from(kept.keys()).filter((i) => !kept[i]);
+}
+
+/** Returns a copy of a coalition with some players changed over. */
+export function flipped(kept, ...players) {
+  const result = Uint8Array.from(kept);
+  for (const i of players) result[i] = 1 - result[i];
+  return result;
+}

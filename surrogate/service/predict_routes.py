@@ -1,0 +1,108 @@
+"""Routes that ask the surrogate: one set, many sets, and the sets one step away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter
+from pydantic_core import to_json
+from starlette.responses import Response
+
+from surrogate.service import requests, schemas
+from surrogate.service.oracle import Answers, Oracle, Step, steps_from
+from surrogate.service.reading import read_many, read_one
+from surrogate.service.service import Service
+
+__all__ = ["predict_routes"]
+
+KINDS = {"removal": "removals", "return": "returns", "swap": "swaps"}
+
+
+def predict_routes(service: Service) -> APIRouter:
+    """Returns the routes of a service."""
+    router = APIRouter(tags=["predictions"])
+
+    @router.post("/predict", response_model=schemas.Prediction)
+    async def predict(asked: requests.Asked) -> Response:
+        """Predict what the model measures without a set of players, on the calibration text."""
+        oracle = service.oracle
+        rows = read_one(oracle, asked)[None]
+        answers = await service.answers(oracle, rows, asked.level)
+        return _json(_one(oracle, rows[0], answers, asked.level))
+
+    @router.post("/predict/many", response_model=schemas.Predictions)
+    async def predict_many(asked: requests.ManyAsked) -> Response:
+        """Predict many sets at once."""
+        oracle = service.oracle
+        forms = ("remove", "keep", "kept", "packed")
+        rows = read_many(oracle, asked, service.limits.sets, forms)
+        answers = await service.answers(oracle, rows, asked.level)
+        known = np.flatnonzero(~np.isnan(answers.measured))
+        return _json(
+            {
+                "count": len(rows),
+                "value": answers.value.tolist(),
+                "lower": None if answers.lower is None else answers.lower.tolist(),
+                "upper": None if answers.upper is None else answers.upper.tolist(),
+                "measured_rows": known.tolist(),
+                "measured": answers.measured[known].tolist(),
+                **_common(oracle, asked.level),
+            }
+        )
+
+    @router.post("/neighbours", response_model=schemas.Neighbours)
+    async def neighbours(asked: requests.NeighboursAsked) -> Response:
+        """Name the best next removals, returns and swaps from a set."""
+        oracle = service.oracle
+        start = read_one(oracle, asked)
+        steps, rows = steps_from(start)
+        answers = await service.answers(oracle, np.concatenate([start[None], rows]), asked.level)
+        best = np.where(np.isnan(answers.measured), answers.value, answers.measured)
+        change = oracle.cost(best) - oracle.cost(best[:1])
+        found: dict[str, list[Any]] = {name: [] for name in KINDS.values()}
+        for place in np.argsort(change[1:], kind="stable"):
+            step = steps[place]
+            listed = found[KINDS[step.kind]]
+            if len(listed) < asked.limit:
+                one = _numbers(answers, int(place) + 1)
+                listed.append({**_named(oracle, step), **one, "change": change[place + 1]})
+        return _json({"start": _one(oracle, start, answers, asked.level), **found})
+
+    return router
+
+
+def _one(oracle: Oracle, row: np.ndarray, answers: Answers, level: float) -> dict[str, Any]:
+    return {
+        "removed": oracle.removed_names(row),
+        **_numbers(answers, 0),
+        "cost": float(oracle.cost(answers.value[:1])[0]),
+        **_common(oracle, level),
+    }
+
+
+def _numbers(answers: Answers, place: int) -> dict[str, float | None]:
+    measured = float(answers.measured[place])
+    return {
+        "value": float(answers.value[place]),
+        "lower": None if answers.lower is None else float(answers.lower[place]),
+        "upper": None if answers.upper is None else float(answers.upper[place]),
+        "measured": None if np.isnan(measured) else measured,
+    }
+
+
+def _common(oracle: Oracle, level: float) -> dict[str, Any]:
+    shot = oracle.snapshot
+    return {"dense": oracle.dense, "metric": shot.metric, "unit": shot.unit, "level": level}
+
+
+def _named(oracle: Oracle, step: Step) -> dict[str, str | None]:
+    players = oracle.snapshot.players
+    return {
+        "remove": None if step.remove is None else players[step.remove],
+        "restore": None if step.restore is None else players[step.restore],
+    }
+
+
+def _json(content: dict[str, Any]) -> Response:
+    return Response(to_json(content), media_type="application/json")
