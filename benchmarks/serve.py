@@ -63,8 +63,11 @@ def main() -> None:
     bars: list[Bar] = []
     extra: dict[str, Any] = {"clients": CLIENTS, "seconds": options.seconds}
     with tempfile.TemporaryDirectory() as folder:
-        runs = [options.run] if options.run else [_made(Path(folder), n) for n in PLAYERS]
-        for run in runs:
+        for made in [options.run] if options.run else PLAYERS:
+            if isinstance(made, int):
+                print(f"fitting a surrogate of {made} players ...", flush=True)
+            run = _made(Path(folder), made) if isinstance(made, int) else made
+            print(f"asking {run.name}: {options.seconds:.0f} s of {CLIENTS} clients", flush=True)
             with _served(run) as address:
                 found = asyncio.run(_measured(address, options.seconds))
             bars += _bars(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,8 @@ from cluster.database import Database
 from cluster.errors import CampaignMismatch, LedgerError
 
 __all__ = ["Event", "Ledger"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,8 @@ class Ledger:
         return tuple(name for (name,) in rows)
 
     def note(self, kind: str, **detail: Any) -> None:
-        """Writes an event."""
+        """Writes an event, also to the log."""
+        log.info("%s: %s", kind, ", ".join(f"{name} {value}" for name, value in detail.items()))
         with self.transaction() as db:
             db.execute(
                 "INSERT INTO events VALUES (?, ?, ?)", (time.time(), kind, json.dumps(detail))

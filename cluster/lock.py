@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
+from contextlib import suppress
 from pathlib import Path
 
 from cluster.errors import LedgerError, LedgerLocked
@@ -15,7 +17,8 @@ class WriterLock:
     """Holds ``flock`` on a side file until :meth:`release` or the end of the process.
 
     The lock belongs to the open file, not to the file's existence, so a holder that was killed
-    leaves nothing to clean up. The file holds the pid of the holder, for the error message only.
+    leaves nothing to clean up. The file holds the holder's pid and machine, for people and status;
+    it is empty after a good end.
 
     Raises:
         LedgerLocked: if another process, or another ledger of this process, holds it.
@@ -36,7 +39,8 @@ class WriterLock:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._file.seek(0)
-            holder = self._file.read().strip() or "unknown"
+            pid, _, host = self._file.read().strip().partition(" ")
+            holder = f"{pid} on {host}" if host else pid or "unknown"
             self._file.close()
             if not isinstance(error, BlockingIOError):
                 raise LedgerError(
@@ -48,9 +52,11 @@ class WriterLock:
                 " to end or choose another --output directory"
             ) from None
         self._file.truncate(0)
-        self._file.write(f"{os.getpid()}\n")
+        self._file.write(f"{os.getpid()} {socket.gethostname()}\n")
         self._file.flush()
 
     def release(self) -> None:
         """Gives the lock back. The side file stays: deleting it would race with the next holder."""
+        with suppress(OSError, ValueError):
+            self._file.truncate(0)
         self._file.close()

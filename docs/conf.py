@@ -1,6 +1,10 @@
 """Configuration of the documentation: `make docs` builds it with warnings as errors."""
 
+import sys
 from importlib.metadata import version as installed
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
 project = "layershap"
 author = "the layershap developers"
@@ -9,13 +13,19 @@ release = version = installed("layershap")
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "native_math",
+    "command_options",
 ]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "layershap"
+html_static_path = ["_static"]
+html_css_files = ["layershap.css"]
+html_math_renderer = "mathml"
+html_show_copyright = False
+html_show_sphinx = False
 html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#0060a0", "color-brand-content": "#0060a0"},
     "dark_css_variables": {"color-brand-primary": "#6cb6ff", "color-brand-content": "#6cb6ff"},

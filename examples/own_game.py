@@ -1,9 +1,13 @@
 """Explain a game of your own: which features a small model lives on, and which go together.
 
-    python examples/own_game.py
+    python examples/own_game.py    # some seconds, no network
 
 A ridge regression is fitted to a few measurements of diabetes patients. The players are its ten
 features, the utility is how well it predicts held-out patients when it may see only some of them.
+
+What it shows: a game is any function of boolean coalitions; Shapley values with intervals from 120
+of its 1,024 coalitions, beside the exact ones; how sure the ranking is; interactions; and the best
+sets of features to leave out.
 """
 
 from __future__ import annotations

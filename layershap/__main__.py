@@ -3,42 +3,60 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 
 __all__ = ["main"]
 
 
 def main() -> None:
-    """Run a command. Exit status 2: bad input; 1: a run that failed; 130: interrupted."""
+    """Run a command.
+
+    Exit status 2: bad input; 1: a run that failed; 130: Ctrl-C; 143: SIGTERM.
+    """
     # Read by the C library when a process starts to use memory; workers get their own.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import click
 
-    from layershap.cli import commands
-    from layershap.errors import RunFailed
+    from layershap.interrupts import stoppable
 
     status: object = None
-    try:
-        status = commands(standalone_mode=False)
-    except click.exceptions.Abort:
-        _end("interrupted; everything measured is kept: the same command goes on from here", 130)
-    except KeyboardInterrupt:
-        _end("interrupted; everything measured is kept: the same command goes on from here", 130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except RunFailed as error:
-        _end(str(error), 1)
-    except ValueError as error:
-        if not _ours(error):
-            raise
-        _end(str(error), 2)
-    except RuntimeError as error:
-        if not _ours(error):
-            raise
-        _end(str(error), 1)
+    with stoppable() as stop:
+        try:
+            from layershap.cli import commands
+
+            status = commands(standalone_mode=False)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except (click.exceptions.Abort, KeyboardInterrupt):
+            _stopped(stop.word, stop.status)
+        except Exception as error:
+            # Libraries turn an interruption into errors of their own, above all while they load.
+            if stop.number is not None:
+                _stopped(stop.word, stop.status)
+            _failed(error)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _stopped(word: str, status: int) -> None:
+    again = shlex.join(["layershap", *sys.argv[1:]])
+    _end(f"{word}; everything measured is kept; go on with: {again}", status)
+
+
+def _failed(error: Exception) -> None:
+    from layershap.errors import RunFailed
+    from layershap.logs import log_of
+
+    ours = _ours(error)
+    if isinstance(error, RunFailed) or (ours and isinstance(error, RuntimeError)):
+        _end(str(error), 1)
+    if ours and isinstance(error, ValueError):
+        _end(str(error), 2)
+    if (log := log_of(error)) is None:
+        raise error
+    _end(f"unexpected {type(error).__name__}: {error}; the traceback is in {log}", 1)
 
 
 def _ours(error: BaseException) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layershap.directory import RunDirectory
+from layershap.removal import removal_text
 from layershap.report import Report
 from layershap.report.wording import rise
 
 if TYPE_CHECKING:
     from cluster import Campaign
 
-__all__ = ["Best", "best_so_far", "put_forward"]
+__all__ = ["Best", "Leader", "best_so_far", "put_forward"]
+
+LEADER_SECONDS, LEADER_SHARE = 2.0, 0.02  # between two looks at the ledger, and of the time
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,42 @@ def best_so_far(
             if s
         )
     return _measured(campaign, counts, unit)
+
+
+class Leader:
+    """Says in a few words the best set that is measured so far; made for progress lines.
+
+    Of several numbers of players it takes what the report would put forward: the largest set whose
+    perplexity rises by no more than the report's tolerance, else the smallest set. Where the
+    utility is no loss per token, it takes the largest set.
+    """
+
+    def __init__(self, campaign: Campaign, counts: Sequence[int], unit: str) -> None:
+        self._campaign, self._counts, self._unit = campaign, counts, unit
+        self._text, self._due = "", -math.inf
+
+    def __call__(self) -> str:
+        """Returns it; empty before there is any. The ledger is read now and then only."""
+        return self.now() if time.monotonic() >= self._due else self._text
+
+    def now(self) -> str:
+        """Returns it, from the ledger as it is now."""
+        began = time.monotonic()
+        self._text = self._said(_measured(self._campaign, self._counts, self._unit))
+        took = time.monotonic() - began
+        self._due = began + max(LEADER_SECONDS, took / LEADER_SHARE)
+        return self._text
+
+    def _said(self, found: Sequence[Best]) -> str:
+        if not found:
+            return ""
+        best = found[-1]
+        if self._unit.startswith("nats"):
+            inside = [b for b in found if b.cost is not None and rise(b.cost) <= Report.tolerance]
+            best = inside[-1] if inside else found[0]
+        players = self._campaign.players
+        named = removal_text(players, [players.index(name) for name in best.removed])
+        return f"best of {best.count} removed so far: {named} at {best.cost:+.2f}"
 
 
 def put_forward(items: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -155,7 +155,9 @@ class _Reporting(Console):
         self._report = report
 
     @contextmanager
-    def progress(self, task: str | None) -> Iterator[Callable[[Any], None] | None]:
+    def progress(
+        self, task: str | None, note: Callable[[], str] | None = None
+    ) -> Iterator[Callable[[Any], None] | None]:
         yield self._report
 
 

@@ -1,8 +1,10 @@
-"""What a notebook shows of an opened run: one card, without scripts, styles of its own only."""
+"""What notebooks and terminals show of an opened run: one card, as HTML or as text."""
 
 from __future__ import annotations
 
+import io
 import math
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -11,35 +13,119 @@ import pandas as pd
 from layershap.report.wording import fixed, percent, rise, share, signed
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from layershap.opened import OpenedRun
 
-__all__ = ["run_html"]
+__all__ = ["Card", "run_card"]
 
 _MOST_ROWS = 12
-_CARD = "border:1px solid #8886;border-radius:6px;padding:.6em 1em;max-width:60em"
+_TEXT_WIDTH = 110
+_BOX = "border:1px solid #8886;border-radius:6px;padding:.6em 1em;max-width:60em"
 _CELL = "padding:.15em .8em;text-align:right;border-bottom:1px solid #8884"
 
 
-def run_html(run: OpenedRun) -> str:
-    """Returns a card: where the run stands, its recommendations, else its values."""
+@dataclass(frozen=True)
+class Card:
+    """A run in short, without scripts, with styles of its own only.
+
+    Attributes:
+        title: the model.
+        facts: what belongs beside it.
+        sentence: where the run stands.
+        columns: titles of the table; none where nothing is found yet.
+        rows: its cells.
+        next: what to type next.
+    """
+
+    title: str
+    facts: tuple[str, ...]
+    sentence: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    next: str
+
+    @property
+    def more(self) -> str:
+        """What to say of rows that are not shown."""
+        rest = len(self.rows) - _MOST_ROWS
+        return f"and {rest} more" if rest > 0 else ""
+
+    def html(self) -> str:
+        """Returns the card for notebooks; names are escaped."""
+        facts = "".join(f" · {escape(fact)}" for fact in self.facts)
+        parts = [f"<p><b>{escape(self.title)}</b>{facts}</p>", f"<p>{escape(self.sentence)}</p>"]
+        if self.rows:
+            head = "".join(
+                f'<th scope="col" style="{_CELL}">{escape(c)}</th>' for c in self.columns
+            )
+            body = "".join(
+                "<tr>" + "".join(f'<td style="{_CELL}">{escape(c)}</td>' for c in row) + "</tr>"
+                for row in self.rows[:_MOST_ROWS]
+            )
+            parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+        if self.more:
+            parts.append(f"<p>{self.more}</p>")
+        parts.append(f"<p>Next: <code>{escape(self.next)}</code></p>")
+        return f'<div style="{_BOX}">{"".join(parts)}</div>'
+
+    def rich(self) -> RenderableType:
+        """Returns the card for terminals."""
+        from rich.console import Group
+        from rich.text import Text
+
+        return Group(*self._lines(), Text(f"Next: {self.next}"))
+
+    def text(self) -> str:
+        """Returns the card as plain text; what to type next stays on one line."""
+        from rich.console import Console, Group
+
+        stream = io.StringIO()
+        console = Console(file=stream, width=_TEXT_WIDTH, color_system=None, force_jupyter=False)
+        console.print(Group(*self._lines()))
+        return f"{stream.getvalue().rstrip()}\nNext: {self.next}"
+
+    def _lines(self) -> list[RenderableType]:
+        """All but what to do next."""
+        from rich.table import Table
+        from rich.text import Text
+
+        head = Text.assemble((self.title, "bold"), *(f" · {fact}" for fact in self.facts))
+        parts: list[RenderableType] = [head, Text(self.sentence)]
+        if self.rows:
+            table = Table()
+            for number, column in enumerate(self.columns):
+                table.add_column(Text(column), justify="right" if number else "left")
+            for row in self.rows[:_MOST_ROWS]:
+                table.add_row(*map(Text, row))
+            parts.append(table)
+        if self.more:
+            parts.append(Text(self.more))
+        return parts
+
+
+def run_card(run: OpenedRun) -> Card:
+    """Returns where a run stands, with its recommendations, else its values."""
+    if not run.directory.ledger.exists():
+        command = run.command
+        return Card(run.config.title, (str(run.path),), "Nothing is measured yet.", (), (), command)
     standing = run.status
-    head = (
-        f"<b>{escape(run.config.title)}</b> · {len(standing.players)} {escape(run.config.noun)}s ·"
-        f" {standing.evaluations:,} of {standing.budget:,} evaluations ·"
-        f" <code>{escape(str(run.path))}</code>"
+    facts = (
+        f"{len(standing.players)} {run.config.noun}s",
+        f"{standing.evaluations:,} sets measured",
+        str(run.path),
     )
-    parts = [f"<p>{head}</p>", f"<p>{escape(standing.sentence)}</p>"]
+    columns, rows = (), ()
     if run.directory.recommendations.exists():
-        parts.append(_recommendations(run.recommendations))
+        columns, rows = _recommendations(run.recommendations)
     elif run.directory.values.exists():
-        parts.append(_values(run.values, run.unit))
-    parts.append(f"<p>Next: <code>{escape(standing.next)}</code></p>")
-    return f'<div style="{_CARD}">{"".join(parts)}</div>'
+        columns, rows = _values(run.values, run.unit)
+    return Card(run.config.title, facts, standing.sentence, columns, rows, standing.next)
 
 
-def _recommendations(frame: pd.DataFrame) -> str:
-    rows = [
-        [
+def _recommendations(frame: pd.DataFrame) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    rows = tuple(
+        (
             ", ".join(row["removed"]),
             f"{signed(row['cost'])}{_ends(row['lower'], row['upper'])}",
             f"{fixed(row['perplexity'])} ({percent(rise(row['cost']))})"
@@ -48,31 +134,25 @@ def _recommendations(frame: pd.DataFrame) -> str:
             f"{fixed(row['decoding'])}×" if _real(row["decoding"]) else "–",
             share(row["share"]),
             signed(row["baseline_cost"]),
-        ]
+        )
         for row in frame.to_dict("records")
-    ]
-    titles = ["removed", "cost, nats per token (95 %)", "perplexity", "decoding", "saved",
-              "best baseline"]  # fmt: skip
-    return _table(titles, rows)
-
-
-def _values(frame: pd.DataFrame, unit: str) -> str:
-    rows = [
-        [str(row["player"]), f"{signed(row['value'])}{_ends(row['lower'], row['upper'])}"]
-        for row in frame.sort_values("rank").reset_index().to_dict("records")
-    ]
-    return _table(["least valuable first", f"value, {unit} (95 %)"], rows)
-
-
-def _table(titles: list[str], rows: list[list[str]]) -> str:
-    head = "".join(f'<th scope="col" style="{_CELL}">{escape(title)}</th>' for title in titles)
-    body = "".join(
-        "<tr>" + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in row) + "</tr>"
-        for row in rows[:_MOST_ROWS]
     )
-    more = len(rows) - _MOST_ROWS
-    rest = f"<p>and {more} more</p>" if more > 0 else ""
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{rest}"
+    return (
+        "removed",
+        "cost, nats per token (95 %)",
+        "perplexity",
+        "decoding",
+        "saved",
+        "best baseline",
+    ), rows
+
+
+def _values(frame: pd.DataFrame, unit: str) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    rows = tuple(
+        (str(row["player"]), f"{signed(row['value'])}{_ends(row['lower'], row['upper'])}")
+        for row in frame.sort_values("rank").reset_index().to_dict("records")
+    )
+    return ("least valuable first", f"value, {unit} (95 %)"), rows
 
 
 def _ends(lower: float, upper: float) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from layershap.answers import Measurement, Prediction, answers_frame
+from layershap.commands import run_command
 from layershap.config import RunConfig
 from layershap.directory import RunDirectory
 from layershap.errors import UserError
@@ -22,6 +23,7 @@ from layershap.utilities import parse_utilities
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import RenderableType
 
     from cluster import Campaign
     from layershap.standing import Standing
@@ -35,15 +37,35 @@ Text = Literal["calibration", "heldout"]
 
 
 def open_run(path: str | os.PathLike[str]) -> OpenedRun:
-    """Open a run directory to look at what it found. Its files are read when they are asked for.
+    """Open a run directory: what it found, predictions of any set, and its real model.
+
+    Opening reads the configuration alone; everything else is read when it is asked for, and
+    nothing is locked, so a run may be opened while it goes on, more than once, and from threads.
+    What it offers::
+
+        run = layershap.open("runs/demo")
+        run.values, run.interactions, run.pairs       # pandas frames
+        run.recommendations, run.baselines            # the same, measured on held-out text
+        run.predict(remove=[4, 6])                    # the surrogate: a number with its interval
+        run.measure(remove=[4, 6], text="heldout")    # the real model
+        run.export(remove=[4, 6], to="smaller")       # a stock checkpoint
+        run.plot_values(), run.plot_frontier()        # matplotlib figures
+        run.status.sentence                           # where it stands
 
     Args:
-        path: directory that `layershap run` or `layershap measure` wrote.
+        path: directory that `layershap run` or `layershap measure` wrote; may begin with ``~``.
+
+    Returns:
+        The opened run.
 
     Raises:
         UserError: there is no run, or its `run.toml` is wrong.
     """
-    directory = RunDirectory(Path(path))
+    place = Path(path).expanduser()
+    if not place.is_dir():
+        kind = "is a file" if place.exists() else "is not there"
+        raise UserError(f"{place}: {kind}; name the directory of a run, as runs/demo")
+    directory = RunDirectory(place)
     return OpenedRun(directory, RunConfig.read(directory.config))
 
 
@@ -126,15 +148,30 @@ class OpenedRun:
         It stays as it was when first asked for; open the run again after another fit.
 
         Raises:
-            surrogate.SurrogateNotFound: nothing was fitted yet.
+            UserError: nothing was fitted yet.
         """
-        from surrogate import load
+        from surrogate import SurrogateNotFound, load
 
-        return load(self.directory.surrogate)
+        try:
+            return load(self.directory.surrogate)
+        except SurrogateNotFound:
+            raise UserError(
+                f"{self.directory.surrogate}: not there yet; run layershap fit {self.path} first"
+            ) from None
+
+    @property
+    def command(self) -> str:
+        """The `layershap run` command that made the run, and that goes on with it."""
+        return run_command(self.config, self.path)
 
     @property
     def status(self) -> Standing:
-        """Where the run stands, as `layershap status` tells it."""
+        """Where the run stands, what `layershap status` prints; `status.sentence` says it.
+
+        Raises:
+            UserError: nothing was measured yet.
+        """
+        self._check_measured()
         from layershap.standing import standing
 
         return standing(self.directory)
@@ -153,10 +190,10 @@ class OpenedRun:
             A `Prediction`; for many sets a frame with its attributes as columns.
 
         Raises:
-            UserError: the set names no players, or the level is out of range.
+            UserError: the set names no players, the level is out of range, or nothing was fitted.
         """
-        if not 0.5 <= level <= 0.999:
-            raise UserError(f"level {level:g}: must be from 0.5 to 0.999")
+        if not isinstance(level, int | float) or not 0.5 <= level <= 0.999:
+            raise UserError(f"level {level}: must be a number from 0.5 to 0.999, as 0.95")
         sets = self._sets(remove, keep)
         utility = self.surrogate.predict(sets.rows)
         try:
@@ -303,10 +340,27 @@ class OpenedRun:
     def __repr__(self) -> str:
         return f"layershap.open({str(self.path)!r})  # {self.config.title}"
 
-    def _repr_html_(self) -> str:
-        from layershap.notebook import run_html
+    def __rich__(self) -> RenderableType:
+        from layershap.notebook import run_card
 
-        return run_html(self)
+        return run_card(self).rich()
+
+    def _repr_html_(self) -> str:
+        from layershap.notebook import run_card
+
+        return run_card(self).html()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What IPython shows: HTML in notebooks, text in terminals."""
+        from layershap.notebook import run_card
+
+        card = run_card(self)
+        bundle = {"text/plain": card.text(), "text/html": card.html()}
+        return {
+            kind: shown
+            for kind, shown in bundle.items()
+            if (not include or kind in include) and kind not in (exclude or ())
+        }
 
     def _sets(self, remove: Any, keep: Any) -> Sets:
         return read_sets(self.players, lambda text: self._roster.find(text), remove, keep)
@@ -331,10 +385,15 @@ class OpenedRun:
             known = text in ledger.campaign_names()
             return known and not ledger.campaign(text).missing(rows).any()
 
+    def _check_measured(self) -> None:
+        if not self.directory.ledger.exists():
+            raise UserError(f"{self.path}: nothing is measured yet; start with {self.command}")
+
     @contextmanager
     def _campaign(self, name: Text = "calibration") -> Iterator[Campaign]:
         from cluster import Ledger
 
+        self._check_measured()
         with Ledger(self.directory.ledger, readonly=True) as ledger:
             yield ledger.campaign(name)
 

@@ -40,10 +40,10 @@ def run(config: RunConfig, directory: RunDirectory, console: Console, command: s
         content = verify.verify(work)
         announce("report")
         path = report.report(work, command=command, seconds=time.monotonic() - started)
-    recommendation_table(console, content)
-    console.out.print(f"Report: {path}")
-    console.out.print(f"Export: {content['recommendations'][0]['export']}")
-    console.say(f"done in {clock(time.monotonic() - started)}")
+        recommendation_table(console, content)
+        console.result(f"Report: {path}")
+        console.result(f"Export: {content['recommendations'][0]['export']}")
+        console.say(f"done in {clock(time.monotonic() - started)}")
 
 
 def recommendation_table(console: Console, content: dict[str, Any]) -> None:

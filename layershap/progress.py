@@ -73,7 +73,7 @@ def finished_stages(
 def stage_progress(
     stage: str, directory: RunDirectory, plan: Plan, ledger: Ledger
 ) -> StageProgress:
-    """Returns how far a stage is."""
+    """Returns how far a stage is, by what lies on the disk."""
     if stage == "measure":
         done = _measured(directory, plan, ledger.campaign("calibration"))
         return StageProgress(done, plan.size)

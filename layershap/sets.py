@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -70,39 +70,61 @@ def read_sets(
         except ValueError as error:
             raise UserError(f"{argument} {text}: {error}") from None
 
-    texts, many = _texts(given, argument)
+    texts, many = _texts(given, argument, n)
     rows = np.zeros((len(texts), n), dtype=bool)
     for row, text in zip(rows, texts, strict=True):
         row[list(found(text)) if text else []] = True
     return Sets(rows if argument == "keep" else ~rows, many)
 
 
-def _texts(given: Any, argument: str) -> tuple[list[str], bool]:
+def _texts(given: Any, argument: str, n: int) -> tuple[list[str], bool]:
     """Each set as text, and whether a list of sets was given."""
-    if isinstance(given, str | int | np.integer):
+    if _single(given):
         return [_text(given, argument)], False
-    if not isinstance(given, Iterable):
+    if not _several(given):
         raise _unclear(given, argument)
     parts = list(given)
     if all(_single(part) for part in parts):
-        return [",".join(_text(part, argument) for part in parts)], False
-    if any(_single(part) or not isinstance(part, Iterable) for part in parts):
+        return [_joined(parts, argument, n)], False
+    if not all(_several(part) for part in parts):
         raise _unclear(given, argument)
     sets = [list(part) for part in parts]
     for one in sets:
         if not all(_single(part) for part in one):
             raise _unclear(one, argument)
-    return [",".join(_text(part, argument) for part in one) for one in sets], True
+    return [_joined(one, argument, n) for one in sets], True
+
+
+def _joined(parts: Sequence[Any], argument: str, n: int) -> str:
+    """One set as text; what may well be meant as something else is refused."""
+    if len(parts) == n > 2 and all(part in (0, 1) and not isinstance(part, bool) for part in parts):
+        raise UserError(
+            f"{argument}: got {n} numbers that are all 0 or 1; give coalitions as boolean arrays,"
+            " as keep=rows.astype(bool)"
+        )
+    for part in parts:
+        if isinstance(part, str) and "," in part and len(parts) > 1:
+            raise UserError(
+                f"{argument}: got {part!r} in a list; write one set as [4, 6],"
+                " many as [[4, 6], [2, 7]]"
+            )
+    return ",".join(_text(part, argument) for part in parts)
 
 
 def _single(part: Any) -> bool:
-    return isinstance(part, str | int | np.integer)
+    return isinstance(part, str | int | np.integer | np.bool_)
+
+
+def _several(given: Any) -> bool:
+    return isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping)
 
 
 def _text(part: Any, argument: str) -> str:
-    if isinstance(part, bool):
+    if isinstance(part, bool | np.bool_):
         raise UserError(f"{argument}: got {part}; name players, or give a boolean array as keep")
-    return str(part).strip()
+    if not isinstance(part, str) and part < 0:
+        raise UserError(f"{argument}: got {part}; layers are numbered from 0 at the input")
+    return part.strip() if isinstance(part, str) else str(part)
 
 
 def _unclear(given: Any, argument: str) -> UserError:

@@ -38,8 +38,11 @@ class Standing:
         players: names in depth order.
         noun: what a player is called.
         command: the command that begins or continues the run.
-        running: whether a process on this machine is at work on it.
+        running: whether a process is at work on it; on another machine, whether it was heard of
+            in the last minutes.
         process: its number; None where there is none.
+        host: name of that other machine; None for this one.
+        task: what it does in this stage; None where it does not say.
         stage: the stage that goes on or comes next, or ``"finished"``.
         finished: the stages that are done, in order.
         evaluations: distinct coalitions measured on the calibration text, baselines' included.
@@ -63,6 +66,8 @@ class Standing:
     command: str
     running: bool
     process: int | None
+    host: str | None
+    task: str | None
     stage: str
     finished: tuple[str, ...]
     evaluations: int
@@ -108,11 +113,15 @@ def standing(directory: RunDirectory, now: float | None = None) -> Standing:
         unit = parse_utilities(config.utilities)[0].unit
         best = best_so_far(directory, campaign, plan.counts, unit, set(finished))
         evaluations, concerns = campaign.counts().total, _concerns(campaign, ledger)
-    if progress.total is None:  # nothing is measured in this stage
-        activity = replace(activity, rate=None)
+    beat = activity.beat if activity.running else None
+    if progress.total is None or (beat is not None and beat.total and beat.rate is None):
+        activity = replace(activity, rate=None)  # nothing is measured just now
     left = None
     if activity.rate and progress.total is not None and progress.done is not None:
         left = max(0, progress.total - progress.done) / activity.rate
+    elif beat is not None and beat.total:
+        progress = StageProgress(beat.done, beat.total, "steps")
+        left = beat.seconds_left
     command = run_command(config, directory.path)
     return Standing(
         run=str(directory.path),
@@ -122,6 +131,8 @@ def standing(directory: RunDirectory, now: float | None = None) -> Standing:
         command=command,
         running=activity.running,
         process=activity.process,
+        host=activity.host,
+        task=None if beat is None else beat.task,
         stage=stage,
         finished=finished,
         evaluations=evaluations,
@@ -134,12 +145,14 @@ def standing(directory: RunDirectory, now: float | None = None) -> Standing:
         last_measured=activity.last_measured,
         best=best,
         concerns=concerns,
-        sentence=_sentence(stage, activity, progress, left),
+        sentence=_sentence(stage, activity, progress, left, now),
         next=_next(stage, activity, directory, command),
     )
 
 
-def _sentence(stage: str, activity: Activity, progress: StageProgress, left: float | None) -> str:
+def _sentence(
+    stage: str, activity: Activity, progress: StageProgress, left: float | None, now: float
+) -> str:
     if stage == FINISHED:
         return "Finished: every stage is done."
     counted = ""
@@ -147,11 +160,18 @@ def _sentence(stage: str, activity: Activity, progress: StageProgress, left: flo
         bound = "of at most" if progress.at_most else "of"
         counted = f", {progress.done:,} {bound} {progress.total:,} {progress.what}"
     if not activity.running:
-        return f"Not running; stopped in {stage}{counted}."
+        where = ""
+        if activity.host is not None:
+            ago = clock(activity.silent_seconds(now))
+            where = f" (process {activity.process} on {activity.host} gave no sign for {ago})"
+        return f"Not running{where}; stopped in {stage}{counted}, not finished."
     pace = "" if activity.rate is None else f", {activity.rate:.1f} a second"
     time_left = "" if left is None else f", {clock(left)} left"
     where = f"process {activity.process}"
-    return f"Running ({where}): {stage}{counted}{pace}{time_left}."
+    if activity.host is not None:
+        where += f" on {activity.host}, last sign {clock(activity.silent_seconds(now))} ago"
+    task = f"; {activity.beat.task}" if activity.beat and activity.beat.task else ""
+    return f"Running ({where}): {stage}{counted}{pace}{time_left}{task}."
 
 
 def _next(stage: str, activity: Activity, directory: RunDirectory, command: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,13 +11,17 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from cluster import Column
 from layershap.config import RunConfig
 from layershap.console import Console
+from layershap.costs import head_cost, player_costs
 from layershap.directory import RunDirectory
 from layershap.errors import UserError
+from layershap.heartbeat import Heart
+from layershap.interrupts import kept_handler
+from layershap.logs import logged
 from layershap.removal import removal_text
 from layershap.texts import Texts, load_texts
 from layershap.utilities import Utility, parse_utilities
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
     import torch
 
     from cluster import Campaign, Crew, Ledger, Summary
+    from layershap.best_so_far import Leader
     from llm import Footprint
 
 __all__ = ["Workspace", "open_workspace"]
@@ -149,7 +155,10 @@ class Workspace:
         from cluster import Ledger
 
         self.directory.create()
-        return self._stack.enter_context(Ledger(self.directory.ledger))
+        ledger = self._stack.enter_context(Ledger(self.directory.ledger))
+        heart = self.console.heart = Heart(self.directory.path)
+        self._stack.callback(heart.stop)
+        return ledger
 
     def campaign(self, name: str) -> Campaign:
         """The campaign of one of the two texts, its fingerprint checked.
@@ -205,16 +214,26 @@ class Workspace:
         if not campaign.missing(coalitions).any():
             return None
         crew = self._crew(name)
-        with self.console.progress(task) as update:
+        note = self.leader if task and name == CALIBRATION else None
+        with self.console.progress(task, note) as update:
             return measure(
                 campaign,
                 crew,
                 coalitions,
                 progress=update,
                 order=self.config.order,
-                player_costs=self._player_costs,
-                head_cost=self._head_cost,
+                player_costs=player_costs(self.roster),
+                head_cost=head_cost(self.footprint, self.roster),
             )
+
+    @cached_property
+    def leader(self) -> Leader:
+        """Says the best set that is measured so far."""
+        from layershap.best_so_far import Leader
+        from layershap.stages.plan import make_plan
+
+        counts = make_plan(self.config, len(self.players)).counts
+        return Leader(self.campaign(CALIBRATION), counts, self.utility.unit)
 
     def close_workers(self) -> None:
         """End all worker processes; what runs next has the machine for itself."""
@@ -253,28 +272,15 @@ class Workspace:
         with self.console.status(f"reading the weights of {self.config.title}"):
             return checkpoint_fingerprint(self.spec)
 
-    @property
-    def _head_cost(self) -> float:
-        """Work of the head and of all that is protected, in units of a layer or half of one."""
-        size, slots = self.footprint, self.roster.slots
-        inside = (1 - size.other_bytes / size.total_bytes) * size.parameters
-        unit = inside / sum(len(slot.units) for slot in slots)
-        protected = sum(len(slot.units) for slot in slots if slot.player is None)
-        return size.vocabulary * size.hidden_size / unit + protected
-
-    @property
-    def _player_costs(self) -> Float[np.ndarray, "n"]:
-        """Work of each player, in the same units."""
-        slots = [slot for slot in self.roster.slots if slot.player is not None]
-        return np.array([float(len(slot.units)) for slot in slots])
-
     def _crew(self, name: str) -> Crew:
         """Workers that hold the model and one text; at most one crew at a time has the machine."""
         from cluster import Crew, connect
 
         if not self._connected:
             waiting = "connecting" if self.config.address else "starting Ray"
-            with self.console.status(waiting), warnings.catch_warnings():
+            # Ray would make SIGTERM an ordinary exit.
+            kept = kept_handler(signal.SIGTERM)
+            with self.console.status(waiting), warnings.catch_warnings(), kept:
                 # Ray's processes are forked only to become other programs at once.
                 warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
                 self._stack.enter_context(connect(self.config.address, self.workers, **self._share))
@@ -304,5 +310,5 @@ def open_workspace(
     config: RunConfig, directory: RunDirectory, console: Console
 ) -> Iterator[Workspace]:
     """A workspace whose ledger and workers are given back at the end, however it ends."""
-    with ExitStack() as stack:
+    with logged(directory.path), ExitStack() as stack:
         yield Workspace(config, directory, console, stack)

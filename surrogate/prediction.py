@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
+from sampling import stream
 from surrogate.device import computing
 from surrogate.ensemble import NETWORKS, Ensemble, member_mix
 from surrogate.network import Networks
@@ -25,15 +26,25 @@ MOST_TABULATED = 20
 POINTS_STEP = 256
 # A table of 2^8 leaves still lies in the fast part of the cache.
 LEVELS = 8
+# Single precision may be off by this share of the utilities' standard deviation.
+TOLERANCE = 2e-5
+PROBES = 256
+# Networks and trees sum terms of their own size, and never need more than single precision.
+COARSE = ("first", "first_bias", "second", "second_bias", "last", "powers", "starts", "leaves")
 
 
 class Predictor:
     """An ensemble made ready to predict: weights folded together and put on the device once.
 
+    It computes in single precision. On a very smooth game the process is a sum of large terms that
+    cancel; where single precision would lose more than 2e-5 standard deviations of the utilities,
+    it computes in double.
+
     Attributes:
         players: how many.
         weights: all that a prediction is made of, in double precision. What `_evaluate` makes of
             them, times the scale of the measured utilities, plus their mean, is the prediction.
+        double: whether it computes in double precision.
     """
 
     def __init__(self, ensemble: Ensemble) -> None:
@@ -41,9 +52,11 @@ class Predictor:
         self.players = len(ensemble.quadratic.linear)
         self._mean, self._scale = ensemble.mean, ensemble.scale
         self.weights = _fused(ensemble)
-        with computing():
+        self.double = _lost(self.weights) > TOLERANCE
+        with computing(), jax.enable_x64(self.double):
             self._weights = {
-                name: jnp.asarray(part, jnp.float32) for name, part in self.weights.items()
+                name: jnp.asarray(part, _precision(name, self.double))
+                for name, part in self.weights.items()
             }
 
     def __call__(self, coalitions: Bool[np.ndarray, "B n"]) -> Float[np.ndarray, "B"]:
@@ -59,8 +72,8 @@ class Predictor:
             # Sums of powers of two are exact in float32 up to 2^24.
             powers = (1 << np.arange(n)).astype(np.float32)
             return self(every)[(coalitions @ powers).astype(np.int32)]
-        standardised = _in_chunks(self._weights, coalitions)
-        return self._mean + self._scale * standardised.astype(np.float64)
+        standardised = _in_chunks(self._weights, coalitions, self.double)
+        return self._mean + self._scale * standardised
 
 
 def predict_learners(
@@ -149,15 +162,31 @@ def _tables(trees: Trees, share: float, n: int) -> dict[str, np.ndarray]:
     }
 
 
+def _precision(name: str, double: bool) -> type[np.floating]:
+    return np.float64 if double and name not in COARSE else np.float32
+
+
+def _lost(weights: dict[str, np.ndarray]) -> float:
+    """Returns what rounding to single precision may cost, in standard deviations."""
+    if "centres" not in weights:
+        return 0.0
+    n = len(weights["linear"])
+    rng = stream(0, "probes of precision", n)
+    probes = rng.random((PROBES, n)) < np.linspace(0.0, 1.0, PROBES)[:, None]
+    terms = np.exp(np.where(probes, 1.0, -1.0) @ weights["centres"]) @ np.abs(weights["heights"])
+    return float(terms.max() * np.finfo(np.float32).eps / 2)
+
+
 @jax.jit
 def _evaluate(weights: dict[str, jax.Array], coalitions: jax.Array) -> jax.Array:
-    signs = 2.0 * coalitions.astype(jnp.float32) - 1.0
+    signs = 2.0 * coalitions.astype(weights["linear"].dtype) - 1.0
     total = weights["bias"] + signs @ weights["linear"]
     total += ((signs @ weights["pairs"]) * signs).sum(-1)
     total += weights["sizes"][coalitions.sum(-1, dtype=jnp.int32)]
     members, width = weights["second_bias"].shape
     if members:
-        hidden = jnp.tanh(signs @ weights["first"] + weights["first_bias"])
+        coarse = signs.astype(jnp.float32)
+        hidden = jnp.tanh(coarse @ weights["first"] + weights["first_bias"])
         for k in range(members):
             inner = hidden[:, k * width : (k + 1) * width] @ weights["second"][k]
             total += jnp.tanh(inner + weights["second_bias"][k]) @ weights["last"][k]
@@ -171,10 +200,10 @@ def _evaluate(weights: dict[str, jax.Array], coalitions: jax.Array) -> jax.Array
 
 
 def _in_chunks(
-    weights: dict[str, jax.Array], coalitions: Bool[np.ndarray, "B n"]
+    weights: dict[str, jax.Array], coalitions: Bool[np.ndarray, "B n"], double: bool
 ) -> Float[np.ndarray, "B"]:
     count = len(coalitions)
-    result = np.empty(count, np.float32)
+    result = np.empty(count)
     chunk = SMALL_CHUNK if count <= SMALL_CHUNK else CHUNK
     starts = range(0, count, chunk)
 
@@ -182,7 +211,7 @@ def _in_chunks(
         rows = coalitions[start : start + chunk]
         if len(rows) < chunk:
             rows = np.concatenate([rows, np.zeros((chunk - len(rows), rows.shape[1]), bool)])
-        with computing():
+        with computing(), jax.enable_x64(double):
             values = np.asarray(_evaluate(weights, rows.view(np.uint8)))
         result[start : start + chunk] = values[: count - start]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import runpy
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,13 @@ EXAMPLES = ROOT / "examples"
 def test_every_example_is_run_here():
     names = {path.name for path in EXAMPLES.glob("*.py")}
     assert names == {"own_game.py", "explain_and_prune.py"}
+
+
+@pytest.mark.parametrize("name", ["own_game.py", "explain_and_prune.py"])
+def test_every_example_says_what_it_shows_and_how_to_run_it(name):
+    text = ast.get_docstring(ast.parse((EXAMPLES / name).read_text(encoding="utf-8"))) or ""
+    assert f"python examples/{name}" in text
+    assert "What it shows:" in text
 
 
 def test_own_game(capsys):
@@ -46,5 +55,7 @@ def test_explain_and_prune(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Finished: every stage is done." in done.stdout
     assert "stock transformers loads 11 layers of it" in done.stdout
-    assert (tmp_path / "run" / "smaller" / "model.safetensors").exists()
+    smaller = list((tmp_path / "run").glob("without-L*/model.safetensors"))
+    assert len(smaller) == 1
+    assert (tmp_path / "run" / "values.png").exists() == (find_spec("matplotlib") is not None)
     assert (tmp_path / "run" / "report.html").exists()

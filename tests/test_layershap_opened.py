@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 import pytest
 from command_line import call
+from rich.console import Console
 from transformers import AutoModelForCausalLM
 
 import layershap
 from cluster import Ledger
 from layershap.errors import UserError
 from layershap.frames import interactions_frame, pairs_frame
+from layershap.notebook import Card
 
 
 @pytest.fixture
@@ -47,6 +52,25 @@ def test_public_names_are_there():
 def test_no_run_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"no run\.toml"):
         layershap.open(tmp_path)
+    with pytest.raises(UserError, match="is not there; name the directory of a run"):
+        layershap.open(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="is a file; name the directory of a run"):
+        layershap.open(tmp_path / "file")
+
+
+def test_a_home_directory_may_be_written_short(finished_run, monkeypatch):
+    monkeypatch.setenv("HOME", str(finished_run.parent))
+    assert layershap.open(f"~/{finished_run.name}").path == finished_run
+
+
+def test_help_tells_what_there_is():
+    said = layershap.open.__doc__ or ""
+    for name in re.findall(r"run\.(?!toml)(\w+)", said):
+        assert hasattr(layershap.OpenedRun, name), name
+    assert {"values", "predict", "measure", "export"} <= set(
+        re.findall(r"run\.(?!toml)(\w+)", said)
+    )
 
 
 def test_values_are_those_of_the_file(run):
@@ -128,8 +152,9 @@ def test_many_predictions_are_the_single_ones(run):
 def test_a_wider_level_gives_a_wider_interval(run):
     narrow, wide = run.predict([4], level=0.5), run.predict([4], level=0.9)
     assert wide.upper - wide.lower > narrow.upper - narrow.lower
-    with pytest.raises(UserError, match="level 2"):
-        run.predict([4], level=2)
+    for level in (2, "high"):
+        with pytest.raises(UserError, match=f"level {level}"):
+            run.predict([4], level=level)  # type: ignore[arg-type]
 
 
 def test_known_measurements_need_no_writer(run):
@@ -192,6 +217,79 @@ def test_the_card_of_a_notebook(run, finished_run, tmp_path):
     assert "least valuable first" in early
     assert "<b>run" not in early
     assert repr(run).startswith("layershap.open(")
+
+
+def test_what_a_terminal_shows(run):
+    bundle = run._repr_mimebundle_()
+    assert bundle["text/html"] == run._repr_html_()
+    shown = bundle["text/plain"]
+    assert ", ".join(run.recommendations["removed"].loc[2]) in shown
+    assert run.status.sentence in shown
+    assert shown.endswith(f"Next: {run.status.next}")
+    assert list(run._repr_mimebundle_(include={"text/plain"})) == ["text/plain"]
+    assert list(run._repr_mimebundle_(exclude={"text/plain"})) == ["text/html"]
+    stream = io.StringIO()
+    Console(file=stream, width=300).print(run)
+    assert stream.getvalue().rstrip().endswith(run.status.next)
+
+
+def test_names_are_no_markup_in_a_terminal():
+    card = Card("[red]model", ("[b]",), "", ("[c]",), (("[/d]",),), "[e]")
+    assert all(word in card.text() for word in ("[red]model", "[b]", "[c]", "[/d]", "[e]"))
+
+
+def test_long_tables_are_cut(run):
+    rows = tuple((f"L{number}",) for number in range(40))
+    card = Card("model", (), "", ("removed",), rows, "")
+    assert "and 28 more" in card.text()
+    assert card.html().count("<tr>") == 13
+
+
+def test_a_run_that_has_measured_nothing(finished_run, tmp_path):
+    early = tmp_path / "early"
+    early.mkdir()
+    shutil.copy(finished_run / "run.toml", early)
+    run = layershap.open(early)
+    assert "Nothing is measured yet" in run._repr_html_()
+    for ask in (lambda: run.status, lambda: run.players, lambda: run.predict([1])):
+        with pytest.raises(UserError, match=r"nothing is measured yet; start with layershap run"):
+            ask()
+
+
+def test_a_run_without_a_surrogate_names_the_stage(finished_run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(finished_run, copy)
+    shutil.rmtree(copy / "surrogate")
+    with pytest.raises(UserError, match=f"run layershap fit {copy} first"):
+        layershap.open(copy).predict([1])
+
+
+def test_threads_and_two_opens_agree(finished_run):
+    runs = [layershap.open(finished_run) for _ in range(2)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda i: runs[i % 2].predict([i % 5]).value, range(40)))
+    assert found[:10] * 4 == found
+    assert found[:5] == [runs[0].predict([i]).value for i in (0, 1, 2, 3, 4)]
+
+
+@pytest.mark.slow
+def test_measuring_after_predicting_warns_of_nothing(finished_run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(finished_run, copy)
+    code = (
+        "import itertools, sys, layershap\n"
+        "run = layershap.open(sys.argv[1])\n"
+        "pairs = itertools.combinations(range(12), 7)\n"
+        "new = next(p for p in pairs if run.predict(list(p)).measured is None)\n"
+        "print(run.measure(list(new), progress=False))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "always", "-c", code, str(copy)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "on the calibration text" in done.stdout
+    assert "fork" not in done.stderr
+    assert "JAX" not in done.stderr
 
 
 def test_what_is_missing_names_the_stage(finished_run, tmp_path):

@@ -70,6 +70,16 @@ def test_numbers_are_layers_as_on_the_command_line():
         ([[[1]]], None, "a list of such lists"),
         (np.ones(12, dtype=bool), None, "give them as keep"),
         (None, np.ones((1, 5), dtype=bool), "[12]"),
+        (-1, None, "numbered from 0"),
+        ([4, -6], None, "numbered from 0"),
+        ("-1", None, "unknown"),
+        (["4,6", "2,7"], None, "many as [[4, 6], [2, 7]]"),
+        ({4: 6}, None, "dict"),
+        (b"4", None, "bytes"),
+        (None, np.ones((2, 12), dtype=int), "astype(bool)"),
+        (None, [1, 0] * 6, "astype(bool)"),
+        (None, [True] * 12, "boolean array"),
+        (None, [np.True_] * 12, "boolean array"),
     ],
 )
 def test_what_is_no_set_is_refused_in_one_line(remove, keep, words):

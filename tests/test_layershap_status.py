@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import time
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +19,13 @@ from command_line import call
 
 from cluster import Ledger
 from cluster.holder import find_holder
-from layershap.activity import verb
+from layershap.activity import Activity, verb
+from layershap.best_so_far import Leader
 from layershap.cli import commands
 from layershap.commands import run_command
 from layershap.config import RunConfig
-from layershap.directory import RunDirectory
+from layershap.directory import RunDirectory, write_whole
+from layershap.heartbeat import Heart, read_beat
 from layershap.pipeline import STAGES as PIPELINE
 from layershap.stages.order import STAGES
 from layershap.standing import standing
@@ -180,8 +186,75 @@ def test_a_process_that_is_gone_is_not_taken_for_a_run(copy, holder):
     assert not standing(copy).running
 
 
+def test_what_a_run_says_it_is_at_is_told(copy, holder):
+    process, _ = holder
+    (copy.path / "report.html").unlink()
+    heart = Heart(copy.path)
+    heart.beat("report", "drawing", 3, 12, None, 9.0)
+    assert standing(copy).task is None  # it is another process that holds the run
+    beat = read_beat(copy.path)
+    assert beat is not None
+    write_whole(copy.path / "progress.json", json.dumps(asdict(beat) | {"process": process.pid}))
+    found = standing(copy)
+    assert (found.task, found.done, found.total, found.seconds_left) == ("drawing", 3, 12, 9.0)
+    assert "report, 3 of 12 steps, 9 s left; drawing." in found.sentence
+    heart.stop()
+    assert standing(copy).task is None
+
+
+def test_a_run_on_another_machine_is_not_called_dead(copy):
+    (copy.path / "report.html").unlink()
+    lock = copy.ledger.with_suffix(".lock")
+    assert lock.read_text() == ""  # the run ended well
+    lock.write_text("4321 far-away\n")
+    found = standing(copy)
+    assert found.running
+    assert (found.process, found.host) == (4321, "far-away")
+    assert "process 4321 on far-away, last sign" in found.sentence
+    hours_ago = time.time() - 3 * 3600
+    os.utime(lock, (hours_ago, hours_ago))
+    activity = Activity(4321, hours_ago, "run", None, 0.0, hours_ago, "far-away")
+    assert not activity.running
+    assert activity.silent_seconds(time.time()) == pytest.approx(3 * 3600, abs=60)
+
+
+def test_watching_ends_with_the_run(copy, holder):
+    process, _ = holder
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "layershap", "status", str(copy.path), "--watch", "--json"],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with watching:
+        assert watching.stdout is not None
+        assert json.loads(watching.stdout.readline())["running"]
+        process.kill()
+        process.wait()
+        rest = watching.stdout.read().splitlines()
+    assert watching.returncode == 0
+    assert not json.loads(rest[-1])["running"]
+
+
+def test_the_leader_of_the_measurements(copy):
+    with Ledger(copy.ledger, readonly=True) as ledger:
+        campaign = ledger.campaign("calibration")
+        records = campaign.read()
+        said = Leader(campaign, (1, 2), "nats per token")
+        text = said()
+        assert said() == text == said.now()
+        assert Leader(campaign, (), "nats per token")() == ""
+    found = re.fullmatch(r"best of 2 removed so far: (\d+),(\d+) at ([+-].*)", text)
+    assert found is not None
+    row = np.ones(12, dtype=bool)
+    row[[int(found[1]), int(found[2])]] = False
+    dense = records.utilities[records.coalitions.all(axis=1)][0]
+    own = records.utilities[(records.coalitions == row).all(axis=1)][0]
+    assert float(found[3]) == pytest.approx(dense - own, abs=0.0051)
+    assert own == records.utilities[(~records.coalitions).sum(axis=1) == 2].max()
+
+
 def test_what_an_older_run_left_is_not_done_in_a_new_one(copy):
-    from layershap.activity import Activity
     from layershap.progress import finished_stages
     from layershap.stages.plan import make_plan
 

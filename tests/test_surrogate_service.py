@@ -1,5 +1,6 @@
 import base64
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -9,8 +10,10 @@ import pytest
 from service_samples import PLAYERS, N, SampleSource, ToyMeasurer, sample
 from starlette.testclient import TestClient
 
+from sampling import stream
 from surrogate.service import Limits, create_app
 from surrogate.service.oracle import Oracle, steps_from
+from surrogate.service.packed_pattern import packed_pattern
 
 
 @pytest.fixture(scope="module")
@@ -292,3 +295,39 @@ def test_without_a_measurer_measuring_is_off() -> None:
     with TestClient(create_app(SampleSource())) as client:
         answer = client.post("/measurements", json={"remove": [[0]]})
         assert (answer.status_code, answer.json()["code"]) == (409, "measuring_off")
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/predict", "POST"), ("/measurements", "GET, POST"), ("/measurements/x", "DELETE, GET")],
+)
+def test_all_methods_of_a_path_are_told(client: TestClient, path: str, allowed: str) -> None:
+    answer = client.request("PUT", path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
+def test_a_layer_may_be_any_json_number_of_its_value(client: TestClient) -> None:
+    answers = [client.post("/predict", json={"remove": [k]}).json() for k in (2, 2.0)]
+    assert answers[0]["removed"] == answers[1]["removed"]
+    wrong = client.post("/predict", json={"remove": [2.5]})
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "unknown_player")
+
+
+def test_a_compressed_body_is_refused_by_its_header(client: TestClient) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    answer = client.post("/predict", content=b"{}", headers=headers)
+    assert (answer.status_code, answer.json()["field"]) == (415, "Content-Encoding")
+
+
+@pytest.mark.parametrize("players", [1, 8, 12, 24, 32, 64, 130])
+def test_the_pattern_of_packed_sets_is_what_is_accepted(players: int) -> None:
+    pattern, width = re.compile(packed_pattern(players)), -(-players // 8)
+    for count in range(7):
+        rows = stream(count, "packed").random((count, players)) < 0.5
+        content = np.packbits(rows, axis=1, bitorder="little").tobytes()
+        assert pattern.fullmatch(base64.b64encode(content).decode())
+        if width > 1:
+            assert not pattern.fullmatch(base64.b64encode(content + b"\0").decode())
+        for bit in range(players, 8 * width):
+            wrong = content + bytes(width - 1) + bytes([1 << bit % 8])
+            assert not pattern.fullmatch(base64.b64encode(wrong).decode())

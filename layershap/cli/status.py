@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["status"]
 
 _MOST_SETS = 8
+_WATCH_SECONDS = 2.0
 
 
 @click.command()
 @run_argument
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def status(run: Path, as_json: bool) -> None:
+@click.option("--watch", is_flag=True, help="Say it again every 2 seconds until nothing runs.")
+def status(run: Path, as_json: bool, watch: bool) -> None:
     """Say where RUN stands: its stage, pace, time left, the best sets so far, what to do next.
 
     It only reads, so it may be asked from another terminal while the run goes on.
@@ -30,12 +32,16 @@ def status(run: Path, as_json: bool) -> None:
     from layershap.directory import RunDirectory
     from layershap.standing import standing
 
-    found = standing(RunDirectory(run))
-    if as_json:
-        click.echo(json.dumps(found.to_dict()))
-        return
-    for line in _lines(found):
-        click.echo(line)
+    while True:
+        found = standing(RunDirectory(run))
+        lines = [json.dumps(found.to_dict())] if as_json else _lines(found)
+        if watch and not as_json:
+            click.clear()  # on a terminal only
+        for line in lines:
+            click.echo(line)
+        if not (watch and found.running):
+            return
+        time.sleep(_WATCH_SECONDS)
 
 
 def _lines(found: Standing) -> list[str]:

@@ -24,7 +24,7 @@ from layershap.baselines import BASELINES, find_baselines
 from layershap.bench import Baseline, BaselineResult, Bench
 from layershap.console import clock
 from layershap.errors import RunFailed, UserError
-from layershap.stages.measure import measured_game
+from layershap.stages.measure import counted_game, measured_game
 from layershap.workspace import CALIBRATION, Workspace
 from llm import TEXT_METRICS
 from llm.influence import block_influence
@@ -49,9 +49,13 @@ def baseline_sets(work: Workspace, counts: Sequence[int]) -> dict[str, Sets]:
     """
     n = len(work.players)
     game = measured_game(work)
-    influence = block_influence(work.model, work.texts.calibration.tokens, work.roster)
-    with work.console.status("greedy removal on the real model"):
-        greedy = greedy_removal(game, counts)
+    model = work.model
+    with work.console.status("Block Influence of every layer"):
+        influence = block_influence(model, work.texts.calibration.tokens, work.roster)
+    with work.console.progress("greedy removal on the real model", work.leader) as update:
+        greedy = greedy_removal(
+            counted_game(game, sum(range(n - max(counts) + 1, n + 1)), update), counts
+        )
     found: dict[str, Sets] = {
         "greedy": {count: greedy[count].removed for count in counts},
         "single ablation": dict(single_ablation(game, counts).sets),
@@ -191,9 +195,9 @@ def _utilities(work: Workspace, result: BaselineResult) -> dict[int, float | Non
     else:
         from layershap.merging import merged_metrics
 
-        workload, steps = work.workload(CALIBRATION), result.merges.values()
-        with work.console.status("measuring merged models"):
-            metrics = [merged_metrics(work.model, workload, merges) for merges in steps]
+        workload = work.workload(CALIBRATION)
+        steps = work.console.steps("measuring merged models", result.merges.values())
+        metrics = [merged_metrics(work.model, workload, merges) for merges in steps]
         found = np.concatenate([campaign.utilities(one) for one in metrics])
     finite = [float(utility) if np.isfinite(utility) else None for utility in found]
     return dict(zip(result.sets, finite, strict=True))

@@ -79,7 +79,8 @@ def fit(work: Workspace, *, everything: bool = False) -> Fitted:
     rows = None if everything else read_design(work)
     fitted = fit_quietly(work, rows)
     used = fitted.used
-    evaluation = evaluate(fitted.regressor, fitted.coalitions[used], fitted.utilities[used])
+    with work.console.status("scoring the surrogate beside other learners"):
+        evaluation = evaluate(fitted.regressor, fitted.coalitions[used], fitted.utilities[used])
     save(fitted.regressor, work.directory.surrogate)
     _write_evaluation(work.directory, evaluation, fitted)
     for name, scores in evaluation.overall.items():

@@ -154,19 +154,19 @@ def _merged(
     workload = work.workload(HELDOUT)
     everything = np.ones((1, work.roster.depth), dtype=bool)
     found = {}
-    with work.console.status("measuring merged models"):
-        # Workers may compute in another precision than this process: only the difference from the
-        # whole model, measured here as well, is carried over.
+    # Workers may compute in another precision than this process: only the difference from the
+    # whole model, measured here as well, is carried over.
+    with work.console.status("measuring the whole model"):
         here = MaskedModel(work.model, workload).measure(everything)
-        for variant in variants:
-            merges = [Merge(into, layers) for into, layers in variant.merges]
-            own = merged_metrics(work.model, workload, merges)
-            found[variant] = {
-                name: own[name][0].astype(np.float64)
-                if name in ("kl", "top1") or name.endswith((".acc", ".acc_norm"))
-                else dense[name] + (own[name][0].astype(np.float64) - here[name][0])
-                for name in dense
-            }
+    for variant in work.console.steps("measuring merged models", variants):
+        merges = [Merge(into, layers) for into, layers in variant.merges]
+        own = merged_metrics(work.model, workload, merges)
+        found[variant] = {
+            name: own[name][0].astype(np.float64)
+            if name in ("kl", "top1") or name.endswith((".acc", ".acc_norm"))
+            else dense[name] + (own[name][0].astype(np.float64) - here[name][0])
+            for name in dense
+        }
     return found
 
 

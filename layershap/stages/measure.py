@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from cluster import Summary
-from layershap.console import clock
+from layershap.console import Steps, clock
 from layershap.errors import RunFailed
 from layershap.stages.choosing import next_round
 from layershap.stages.design import Round, joined, read_rounds, write_rounds
@@ -15,7 +19,7 @@ from layershap.workspace import CALIBRATION, Workspace
 from llm import Workload
 from shapley import FunctionGame, Game
 
-__all__ = ["measure", "measure_rounds", "measured_game"]
+__all__ = ["counted_game", "measure", "measure_rounds", "measured_game"]
 
 
 def measure(work: Workspace) -> Plan:
@@ -101,6 +105,8 @@ def _tell(work: Workspace, summaries: list[Summary]) -> None:
         measuring = sum(summary.measured / summary.rate for summary in summaries if summary.rate)
         rate = count / measuring if measuring else 0.0
         work.console.say(f"{count} coalitions measured in {clock(seconds)} ({rate:.1f} a second)")
+        if best := work.leader.now():
+            work.console.say(best)
     for summary in summaries:
         for sentence in summary.sentences():
             work.console.warn(sentence)
@@ -141,3 +147,18 @@ def measured_game(work: Workspace) -> Game:
         return np.where(np.isfinite(found), found, -1e9)
 
     return FunctionGame(utilities, work.players)
+
+
+def counted_game(game: Game, total: int, update: Callable[[Any], None] | None) -> Game:
+    """A game that tells how many of so many coalitions it was asked for."""
+    began, done = time.monotonic(), 0
+
+    def utilities(coalitions: Bool[np.ndarray, "B n"]) -> Float[np.ndarray, "B"]:
+        nonlocal done
+        found = game(coalitions)
+        done = min(total, done + len(coalitions))
+        if update is not None:
+            update(Steps.since(began, done, total))
+        return found
+
+    return FunctionGame(utilities, game.players)

@@ -110,7 +110,10 @@ class _Searched:
                 continue
             self.work.measure(CALIBRATION, rows, f"search round {number}")
             self.state = self._extended(self.state, rows)
-            self.work.console.say(f"search round {number}: {len(rows)} candidates measured")
+            best = self.work.leader.now()
+            self.work.console.say(
+                f"search round {number}: {len(rows)} candidates measured{best and f'; {best}'}"
+            )
             if self.state.spent - spent >= budget:
                 return
 

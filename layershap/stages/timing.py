@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import torch
 
+from layershap.console import Steps
 from layershap.stages.contenders import Variant
 from layershap.workspace import Workspace
 from llm import find_stack
@@ -18,16 +20,6 @@ __all__ = ["measure_sizes"]
 
 _FEW_TOKENS = 16
 Facts = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Rounds:
-    """Progress of the timing, as the console takes it; a round's length says little by itself."""
-
-    done: int
-    total: int
-    rate: None = None
-    seconds_left: None = None
 
 
 def measure_sizes(work: Workspace, variants: Sequence[Variant]) -> dict[Variant, Facts]:
@@ -66,13 +58,14 @@ def _speeds(
     work: Workspace, packings: dict[tuple[Block, ...], Packing], whole: tuple[Block, ...]
 ) -> dict[tuple[Block, ...], Facts]:
     smaller = [packing for key, packing in packings.items() if key != whole]
+    began = time.monotonic()
     with work.console.progress("timing") as update:
         timed = measure_speed(
             work.model,
             smaller,
             work.texts.heldout.tokens,
             rounds=work.config.speed_rounds,
-            progress=None if update is None else lambda *at: update(_Rounds(*at)),
+            progress=None if update is None else lambda *at: update(Steps.since(began, *at)),
             make=packed,
         )
     found = [_facts(speed) for speed in timed]  # the whole model comes first

@@ -59,11 +59,13 @@ def values(
         restricted = exact_restricted(table, r)
         explained = Explained(exact_values(table), regression_operator(records.coalitions, plan.n))
     else:
-        restricted = restricted_values(game, r, seed=work.config.seed)
+        with work.console.status(f"values within sets of up to {r} removed"):
+            restricted = restricted_values(game, r, seed=work.config.seed)
         explained = _explained(work, records, fitted)
     shapley = explained.values
-    text = text_uncertainty(records, explained.operator, work.config.seed)
-    history = list(error_history(explained.state, shapley)) if explained.state else []
+    with work.console.status("how sure the values are"):
+        text = text_uncertainty(records, explained.operator, work.config.seed)
+        history = list(error_history(explained.state, shapley)) if explained.state else []
     interactions, errors = _interactions(exact, records, fitted, work)
     content = {
         "fingerprint": work.campaign(CALIBRATION).fingerprint,
@@ -156,7 +158,8 @@ def _interactions(
         return exact_interactions(table).tolist(), None
     known = fitted.coalitions[fitted.used], fitted.utilities[fitted.used]
     game = SurrogateGame(fitted.regressor, work.players, measured=known)
-    estimate = estimate_interactions(game, seed=work.config.seed, calls=_calls(n))
+    with work.console.status("interactions of all pairs"):
+        estimate = estimate_interactions(game, seed=work.config.seed, calls=_calls(n))
     return estimate.values.tolist(), estimate.standard_errors.tolist()
 
 

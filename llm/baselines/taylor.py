@@ -34,7 +34,7 @@ __all__ = ["taylor_removed", "taylor_scores"]
 def taylor_scores(
     model: PreTrainedModel, tokens: Int[np.ndarray, "S T"], roster: Roster, *, rows: int = 1
 ) -> tuple[Float[np.ndarray, "n"], Spend]:
-    """Each player's sum of |w * dL/dw|, L the mean next-token loss in nats.
+    """Each player's sum of ``|w * dL/dw|``, L the mean next-token loss in nats.
 
     Beside the activations of one micro-batch it takes one float32 number a weight of the players.
     A half of a layer has its own weights alone, without the norm before it.

@@ -20,6 +20,7 @@ from surrogate.service.jobs import Measurer
 from surrogate.service.limits import Limits
 from surrogate.service.measuring_routes import measuring_routes
 from surrogate.service.metrics import CONTENT_TYPE_LATEST
+from surrogate.service.packed_pattern import packed_pattern
 from surrogate.service.predict_routes import predict_routes
 from surrogate.service.reference import reference_page
 from surrogate.service.service import Service
@@ -203,7 +204,10 @@ def _put_players(schemas_: dict[str, Any], service: Service) -> None:
                 field["maxItems"] = most
                 if name == "MeasurementAsked":
                     field["minItems"] = 1
-    schemas_["ManyAsked"]["properties"]["kept"]["items"]["pattern"] = f"^[01]{{{n}}}$"
+    many = schemas_["ManyAsked"]["properties"]
+    many["kept"]["items"]["pattern"] = f"^[01]{{{n}}}$"
+    many["packed"]["pattern"] = packed_pattern(n)
+    many["packed"]["maxLength"] = 4 * -(-limits.sets * -(-n // 8) // 3)
 
 
 def _version() -> str:

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 __all__ = ["REQUEST_ID", "ServiceError", "error_response", "install_handlers"]
 
@@ -89,7 +90,21 @@ def _of_http(request: Request, error: HTTPException) -> ServiceError:
         400: "body: is no JSON that can be read; send one JSON object in UTF-8",
     }.get(status, str(error.detail or HTTPStatus(status).phrase))
     field = {404: "path", 405: "method", 400: "body"}.get(status)
-    return ServiceError(status, code, told, field, headers=error.headers)
+    headers = dict(error.headers or {})
+    if status == 405:
+        headers["Allow"] = _allowed(request)
+    return ServiceError(status, code, told, field, headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """Returns the methods of a path: each has a route of its own, and all of them count."""
+    methods = [
+        method
+        for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+        for route in request.app.routes
+        if route.matches({**request.scope, "method": method})[0] is Match.FULL
+    ]
+    return ", ".join(methods)
 
 
 def _of_validation(problems: Sequence[Mapping[str, Any]]) -> ServiceError:
@@ -104,7 +119,7 @@ def _of_validation(problems: Sequence[Mapping[str, Any]]) -> ServiceError:
             "body",
         )
     place = list(problem["loc"])
-    if place[-1] in ("str", "int"):  # neither of the two that a player may be
+    if place[-1] in ("str", "int", "float"):  # none of those that a player may be
         name = _field(place[:-1])
         told = f"{name}: must be a player's name, as L4.attn, or the number of a layer, as 4"
         return ServiceError(422, "invalid_field", told, name)

@@ -178,6 +178,14 @@ class Gate:
                 "Content-Type",
             )
 
+        if body and headers.get("content-encoding", "identity").lower() != "identity":
+            raise ServiceError(
+                415,
+                "unsupported_content_encoding",
+                "Content-Encoding: must be left out; send the body as it is",
+                "Content-Encoding",
+            )
+
         async def replay() -> Message:
             nonlocal body
             if body is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -73,7 +74,7 @@ class Oracle:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self.names = named_players(snapshot)
+        self.names: Mapping[str | int | float, tuple[int, ...]] = {**named_players(snapshot)}
         self._known = dict(zip(keys(snapshot.coalitions), snapshot.utilities.tolist(), strict=True))
         whole = snapshot.coalitions.all(axis=1)
         self.dense = snapshot.sign * float(snapshot.utilities[whole][0])

@@ -73,7 +73,7 @@ def read_many(
     return rows if form == "keep" else ~rows
 
 
-def read_player(oracle: Oracle, given: str | int, field: str) -> tuple[int, ...]:
+def read_player(oracle: Oracle, given: str | int | float, field: str) -> tuple[int, ...]:
     """Returns the players that a name or a number means.
 
     Raises:
@@ -92,7 +92,7 @@ def read_player(oracle: Oracle, given: str | int, field: str) -> tuple[int, ...]
 
 
 def _marked(
-    oracle: Oracle, sets: Sequence[Sequence[str | int]], field: str
+    oracle: Oracle, sets: Sequence[Sequence[str | int | float]], field: str
 ) -> Bool[np.ndarray, "B n"]:
     """Returns who is named in each set."""
     names = oracle.names

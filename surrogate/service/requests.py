@@ -13,14 +13,15 @@ MOST_NEIGHBOURS = 1000
 LEVEL = Field(default=0.95, ge=0.5, le=0.999, description="Level of the prediction intervals.")
 
 
-# The names and numbers of the model that is served are put into the schema as an enum.
-Player = TypeAliasType("Player", str | int)
+# The names and numbers of the model that is served are put into the schema as an enum. JSON has
+# one kind of number: 4.0 is the layer 4.
+Player = TypeAliasType("Player", str | int | float)
 Players = list[Player]
 Kept = Annotated[str, Field(description="One character a player in depth order: 1 kept, 0 not.")]
 
 
 def _whole(given: Any) -> Any:
-    # JSON has one kind of number: 5.0 is an integer.
+    # As for players: 5.0 is an integer.
     return int(given) if isinstance(given, float) and given.is_integer() else given
 
 
