@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from websockets.sync.client import ClientConnection, connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -33,12 +34,24 @@ FLAGS = (
 KEYS = {"z": 90, "y": 89, "Tab": 9, "Enter": 13, " ": 32, "ArrowDown": 40, "ArrowUp": 38, "End": 35}
 CTRL, SHIFT = 2, 8
 PATIENCE = 30.0
+AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 
 
 def find_chromium() -> str | None:
     """The program, also where LAYERSHAP_CHROMIUM names it; None if there is none."""
     named = os.environ.get("LAYERSHAP_CHROMIUM")
     return named or next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+def needed_chromium() -> str:
+    """The program; a module that needs one is skipped where there is none."""
+    program = find_chromium()
+    if program is None:
+        pytest.skip(
+            "no Chromium found: install chromium or name it in LAYERSHAP_CHROMIUM",
+            allow_module_level=True,
+        )
+    return program
 
 
 class Tab:
@@ -137,6 +150,13 @@ class Tab:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])
+
+    def violations(self) -> list[Any]:
+        """What axe-core finds wrong: rules, and the elements that break them."""
+        self.run(AXE.read_text(encoding="utf-8") + "; undefined")
+        return self.run(
+            "axe.run().then((r) => r.violations.map((v) => [v.id, v.nodes.map((n) => n.html)]))"
+        )
 
     def _hear(self, message: dict[str, Any]) -> None:
         method, found = message.get("method"), message.get("params", {})

@@ -7,11 +7,10 @@ import math
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import numpy as np
 import pytest
-from chromium import CTRL, SHIFT, chromium, find_chromium
+from chromium import CTRL, SHIFT, chromium, needed_chromium
 from explorer_samples import MEASURED, sample_run
 
 from cluster import Ledger
@@ -24,12 +23,7 @@ from surrogate import load
 from surrogate.ensemble import NETWORKS, member_mix
 from surrogate.prediction import predict_learners
 
-PROGRAM = find_chromium()
-if PROGRAM is None:
-    pytest.skip(
-        "no Chromium found: install chromium or name it in LAYERSHAP_CHROMIUM",
-        allow_module_level=True,
-    )
+PROGRAM = needed_chromium()
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -44,13 +38,12 @@ PIXELS = (
     " context.drawImage(canvas, 0, 0);"
     " return context.getImageData(0, 0, canvas.width, canvas.height).data; }; undefined"
 )
-AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 SETS = 2000
 
 
 @pytest.fixture(scope="module")
 def tab(tmp_path_factory):
-    with chromium(str(PROGRAM), tmp_path_factory.mktemp("profile")) as found:
+    with chromium(PROGRAM, tmp_path_factory.mktemp("profile")) as found:
         yield found
 
 
@@ -384,11 +377,7 @@ def test_accessible_and_nothing_sticks_out(page, runs, width, dark):
     page.look(width, 800, dark=dark)
     page.open(address(runs["layers"], "#remove=1,4,6,7"))
     page.run("document.querySelector('details').open = true")
-    page.run(AXE.read_text(encoding="utf-8") + "; undefined")
-    found = page.run(
-        "axe.run().then((r) => r.violations.map((v) => [v.id, v.nodes.map((n) => n.html)]))"
-    )
-    assert found == []
+    assert page.violations() == []
     assert page.run("document.documentElement.scrollWidth") <= width
     targets = page.run(
         "[...document.querySelectorAll('button')].filter((b) => b.offsetParent)"

@@ -111,7 +111,7 @@ def test_every_export_command_has_a_copy_button(report, html):
     page = Page(html)
     copied = {attrs.get("data-copy") for tag, attrs in page.tags if tag == "button"}
     for item in report.recommendations:
-        assert f'<code id="export-{item.size}">{item.command}</code>' in html
+        assert f'<code id="export-{item.size}" tabindex="0">{item.command}</code>' in html
         assert f"export-{item.size}" in copied
     assert "reproduce-command" in copied
 
@@ -430,3 +430,20 @@ def test_no_recommendations_still_renders(report):
 def test_inconsistent_reports_are_refused(report, change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(report, **change)
+
+
+@pytest.mark.parametrize(
+    ("decoding", "said"),
+    [
+        (Estimate(1.04, 0.58, 1.17), "timed at 1.04× (0.58 to 1.17), not surely another speed"),
+        (Estimate(1.4, 1.3, 1.5), "makes decoding 1.40× as fast"),
+        (Estimate(0.9, 0.85, 0.95), "makes decoding 0.90× as fast"),
+    ],
+)
+def test_speed_is_claimed_only_where_it_was_told_from_noise(decoding, said):
+    report = sample_report()
+    best = headline(report)
+    assert best is not None
+    faster = dataclasses.replace(best, decoding=decoding)
+    items = tuple(faster if item is best else item for item in report.recommendations)
+    assert said in found(dataclasses.replace(report, recommendations=items))

@@ -101,18 +101,18 @@ def _clamped(fraction: float) -> float:
 
 
 class Canvas:
-    """Collects the elements of one SVG; text and attributes are escaped on the way in."""
+    """Collects the elements of one SVG; text and attributes are escaped on the way in.
+
+    Without a title it is decoration, which screen readers pass over.
+    """
 
     def __init__(self, width: float, height: float, title: str) -> None:
         self.width = width
         self.height = height
-        self._parts: list[str] = [
-            str(
-                Markup(
-                    '<svg viewBox="0 0 {} {}" width="{}" height="{}" role="img" aria-label="{}">'
-                ).format(_short(width), _short(height), _short(width), _short(height), title)
-            )
-        ]
+        across, down = _short(width), _short(height)
+        named = {"role": "img", "aria_label": title} if title else {"aria_hidden": "true"}
+        size = {"viewBox": f"0 0 {across} {down}", "width": across, "height": down}
+        self._parts: list[str] = [f"<svg{_written({**size, **named})}>"]
 
     def add(self, tag: str, tooltip: str = "", /, **attributes: float | str) -> None:
         """Adds one element; ``_`` in a name stands for ``-`` and ``cls`` for ``class``."""

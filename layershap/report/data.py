@@ -153,6 +153,7 @@ class Provenance:
         seconds: wall time of the run.
         device: what it ran on, in words.
         versions: names and versions of what matters.
+        explore: the command that opens the explorer of this run; empty where there is none.
     """
 
     command: str
@@ -163,6 +164,7 @@ class Provenance:
     seconds: float
     device: str
     versions: tuple[tuple[str, str], ...] = ()
+    explore: str = ""
 
 
 @dataclass(frozen=True)

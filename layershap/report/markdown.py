@@ -62,6 +62,11 @@ def _recommendations(report: Report) -> list[str]:
         "### Export a set",
         _code(commands, "sh"),
     ]
+    if report.provenance.explore:
+        parts += [
+            "Any other set, tried out in the browser:",
+            _code(report.provenance.explore, "sh"),
+        ]
     for title, table in (
         ("Beside the published heuristics", rival_table(report)),
         ("Text by text", text_table(report)),

@@ -78,27 +78,26 @@ def found(report: Report) -> str:
     if item is None:
         return "No set of " + report.player_noun + "s was verified, so there is nothing to compare."
     names = joined([report.players[player] for player in item.removed])
-    gains = [
-        f"saves {share(item.parameters_saved / max(1, report.dense.parameters), 0)} of the"
-        " parameters"
-    ]
-    if item.decoding is not None:
-        pace = item.decoding.value
-        gains.insert(
-            0,
-            f"makes decoding {ratio(item.decoding)} as fast"
-            if pace < 1
-            else f"makes decoding {ratio(item.decoding)} faster",
-        )
+    saved = share(item.parameters_saved / max(1, report.dense.parameters), 0)
     value = item.difference.value
     before, after = math.exp(report.dense.nll), math.exp(report.dense.nll + value)
     return (
         f"Removing {item.size} of {len(report.players)} {report.player_noun}s ({names})"
-        f" {' and '.join(gains)}; on {count(report.held_out.tokens)} held-out tokens of"
-        f" {report.held_out.name} it costs {signed(value)} nats per"
-        f" token{_bracket(item.difference)}:"
-        f" perplexity goes from {fixed(before)} to {fixed(after)} ({percent(rise(value))})."
+        f" saves {saved} of the parameters{_pace(item.decoding)}. On"
+        f" {count(report.held_out.tokens)} tokens of {report.held_out.name}, which the search never"
+        f" saw, perplexity goes from {fixed(before)} to {fixed(after)} ({percent(rise(value))}):"
+        f" {signed(value)} nats per token{_bracket(item.difference)}."
     )
+
+
+def _pace(decoding: Estimate | None) -> str:
+    """Says how much faster text is generated, or that this could not be told."""
+    if decoding is None:
+        return ""
+    if decoding.has_interval and decoding.lower <= 1 <= decoding.upper:
+        ends = interval(decoding, 2, sign=False)
+        return f"; decoding was timed at {ratio(decoding)} ({ends}), not surely another speed"
+    return f" and makes decoding {ratio(decoding)} as fast"
 
 
 def _bracket(estimate: Estimate) -> str:

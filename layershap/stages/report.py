@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -105,6 +106,7 @@ def gather(work: Workspace, *, command: str, seconds: float) -> Report:
                 ("Python", platform.python_version()),
                 *((name, version(name)) for name in _PACKAGES),
             ),
+            explore=shlex.join(["layershap", "serve", str(work.directory.path)]),
         ),
         spent=searched["spent"],
         budget=searched["budget"],
@@ -277,7 +279,7 @@ def _warnings(work: Workspace, values: Mapping[str, Any], searched: Mapping[str,
         spread = float(np.median(errors))
         found.append(
             f"Other calibration text of this kind would move a value by about {spread:.3f} "
-            "(median standard error over sequences); the pale ends of the bars' intervals hold it."
+            "(median standard error over sequences); intervals for text of this kind hold it."
         )
     return found
 
