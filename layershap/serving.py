@@ -108,7 +108,7 @@ def run_app(run: Path, options: ServeOptions) -> FastAPI:
         RunSource(directory),
         limits=options.limits,
         measurer=RunMeasurer(run) if options.measuring else None,
-        page=lambda: explorer_page(config, directory, service="."),
+        page=lambda: explorer_page(config, directory, ".", measures=options.measuring),
         token=options.token,
         hosts=LOOPBACK_NAMES if own else None,
     )

@@ -97,9 +97,9 @@ class Tab:
             raise RuntimeError(detail.get("exception", {}).get("description", detail["text"]))
         return found["result"].get("value")
 
-    def wait(self, condition: str) -> None:
+    def wait(self, condition: str, seconds: float = PATIENCE) -> None:
         """Wait until an expression is true."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + seconds
         while not self.run(condition):
             if time.monotonic() > end:
                 raise AssertionError(f"never true: {condition}; complaints: {self.complaints}")

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from explorer_samples import sample_run
+from service_process import served
 
 from layershap.cli import commands
 from layershap.errors import UserError
@@ -23,29 +23,6 @@ from layershap.served_run import RunSource
 from layershap.serving import ServeOptions, is_loopback
 
 TOKEN = "0123456789abcdef"
-
-
-@contextmanager
-def served(run: Path, *options: str) -> Iterator[tuple[httpx2.Client, subprocess.Popen[str]]]:
-    """`layershap serve` as a process of its own."""
-    home = str(Path(__file__).parents[1])
-    command = (sys.executable, "-P", "-m", "layershap", "serve", str(run), "--port", "0", *options)
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": home},
-    )
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline()
-        assert line.startswith("http://127.0.0.1:"), process.communicate()
-        with httpx2.Client(base_url=line.split()[0], timeout=60) as client:
-            yield client, process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture(scope="module")

@@ -131,12 +131,15 @@ def gather(config: RunConfig, directory: RunDirectory) -> Exploration:
     )
 
 
-def explorer_data(exploration: Exploration, service: str | None = None) -> dict[str, Any]:
+def explorer_data(
+    exploration: Exploration, service: str | None = None, *, measures: bool = False
+) -> dict[str, Any]:
     """Returns everything the page needs as one JSON value.
 
     Args:
         exploration: what to show.
         service: base URL of the query service that serves the page; None for a file.
+        measures: whether that service measures sets on the real model.
     """
     roster, values = exploration.roster, exploration.values
     return {
@@ -173,6 +176,7 @@ def explorer_data(exploration: Exploration, service: str | None = None) -> dict[
             for item in exploration.verified
         ],
         "service": service.rstrip("/") if service else None,
+        "measures": service is not None and measures,
     }
 
 

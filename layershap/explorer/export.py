@@ -13,18 +13,25 @@ from layershap.explorer.page import render_explorer
 __all__ = ["explorer_page", "export_explorer"]
 
 
-def explorer_page(config: RunConfig, directory: RunDirectory, service: str | None = None) -> str:
+def explorer_page(
+    config: RunConfig,
+    directory: RunDirectory,
+    service: str | None = None,
+    *,
+    measures: bool = False,
+) -> str:
     """Returns the explorer of a run as one HTML page.
 
     Args:
         config: of the run.
         directory: of the run.
         service: base URL of the query service that serves the page; None for a file.
+        measures: whether that service measures sets on the real model.
 
     Raises:
         surrogate.SurrogateNotFound: the run has no surrogate yet.
     """
-    return render_explorer(explorer_data(gather(config, directory), service))
+    return render_explorer(explorer_data(gather(config, directory), service, measures=measures))
 
 
 def export_explorer(config: RunConfig, directory: RunDirectory, path: Path) -> int:

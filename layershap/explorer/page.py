@@ -39,6 +39,7 @@ def render_explorer(data: Mapping[str, Any]) -> str:
         .render(
             title=data["model"],
             noun=data["noun"],
+            measures=data["measures"],
             data=Markup(content),
             chart=Markup(chart),
             script=Markup(script),

@@ -12,8 +12,8 @@ export class Frontier {
     this.tip = tip;
     this.game = game;
     this.pick = pick;
-    this.measured = [...game.measured].sort((a, b) => a.removed - b.removed);
     this.plot = null;
+    this.refresh();
     this.own = null;
     const redraw = () => this.rebuild();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
@@ -22,6 +22,12 @@ export class Frontier {
         this.plot.setSize({ width: place.clientWidth, height: HEIGHT });
       }
     }).observe(place);
+  }
+
+  /** Takes the measured sets anew. */
+  refresh() {
+    this.measured = [...this.game.measured].sort((a, b) => a.removed - b.removed);
+    this.plot?.setData(this.columns(), false);
   }
 
   /** Marks a set. */

@@ -42,6 +42,15 @@ export class Game {
     };
   }
 
+  /** Takes over that a set was measured. */
+  learn(kept, value) {
+    const item = { kept, removed: removedCount(kept), utility: this.data.sign * value, value };
+    const key = kept.join("");
+    this.measured = [...this.measured.filter((known) => known.kept.join("") !== key), item];
+    this.known.set(key, item);
+    this.best = this.bestBySize();
+  }
+
   bestBySize() {
     const best = new Array(this.players + 1).fill(null);
     for (const item of this.measured) {

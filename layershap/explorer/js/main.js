@@ -5,6 +5,7 @@ import { Frontier } from "./chart.js";
 import { fixed, interval, signed } from "./format.js";
 import { Game, flipped, removedPlayers } from "./game.js";
 import { HintSearch } from "./hints.js";
+import { Measuring } from "./measure.js";
 import { Stack, shadeEnds } from "./stack.js";
 import { History, exportCommand, fromHash, toHash } from "./state.js";
 import { fillTable } from "./table.js";
@@ -24,6 +25,7 @@ const stack = new Stack(page("stack"), data, (i) => go(flipped(history.now, i)))
 const answer = new Answer(page, game);
 const chart = new Frontier(page("chart"), page("tip"), game, go);
 const hints = new HintSearch(game, tellHints);
+const measuring = data.measures ? new Measuring(data.service, tellMeasuring, learn) : null;
 let reading = null;
 
 function go(kept) {
@@ -45,6 +47,8 @@ function show({ quiet = false } = {}) {
   page("command").textContent = removed.length && !all ? exportCommand(data.run, kept, players) : "";
   page("export").hidden = !removed.length || all;
   page("no-export").hidden = !page("export").hidden;
+  page("measure-row").hidden = measuring === null || all;
+  disable(page("measure"), found.measured || measuring?.busy);
   const hash = toHash(kept, players);
   if (location.hash !== hash && (removed.length || location.hash)) window.history.replaceState(null, "", hash);
   // Until the new ones are found, the old ones lead nowhere.
@@ -69,6 +73,18 @@ function say(text) {
   reading = setTimeout(() => {
     page("live").textContent = text;
   }, QUIET);
+}
+
+function tellMeasuring(text) {
+  page("measure-note").textContent = text;
+  disable(page("measure"), measuring.busy || game.ask(history.now).measured);
+}
+
+function learn(kept, value) {
+  game.learn(kept, value);
+  chart.refresh();
+  fillTable(page("sizes"), game, go);
+  show();
 }
 
 function tellHints(best, here) {
@@ -124,6 +140,10 @@ function legend() {
 press("undo", () => (history.undo(), show()));
 press("redo", () => (history.redo(), show()));
 press("reset", () => go(everyone));
+press("measure", () => {
+  const kept = history.now;
+  measuring.measure(kept, removedPlayers(kept).map((i) => players[i]));
+});
 page("copy-command").addEventListener("click", (event) => {
   copy(page("command").textContent, "Export command").then(() => event.target.focus());
 });

@@ -6,6 +6,7 @@ import { removedPlayers } from "./game.js";
 /** Fills the body of the table. */
 export function fillTable(body, game, pick) {
   const { players, metric } = game.data;
+  body.replaceChildren();
   for (const item of game.best) {
     if (item === null || item.removed === game.players) continue;
     const row = body.insertRow();
