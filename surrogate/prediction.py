@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,18 +29,23 @@ POINTS_STEP = 256
 # A table of 2^8 leaves still lies in the fast part of the cache.
 LEVELS = 8
 # Single precision may be off by this share of the utilities' standard deviation.
-TOLERANCE = 2e-5
+TOLERANCE = 1e-5
 PROBES = 256
 # Networks and trees sum terms of their own size, and never need more than single precision.
 COARSE = ("first", "first_bias", "second", "second_bias", "last", "powers", "starts", "leaves")
+# Exponents this small have their first three terms folded into the quadratic part.
+REACH = 1.5
+# 1 / 3!, 1 / 4!, ...: what is left of exp is below 1e-8 of its first term there.
+TAIL = tuple(1.0 / math.factorial(power) for power in range(3, 15))
 
 
 class Predictor:
     """An ensemble made ready to predict: weights folded together and put on the device once.
 
-    It computes in single precision. On a very smooth game the process is a sum of large terms that
-    cancel; where single precision would lose more than 2e-5 standard deviations of the utilities,
-    it computes in double.
+    It computes in single precision. On a smooth game the process is a sum of large terms that
+    cancel; most of that is done once, in double, by folding the constant, linear and quadratic
+    terms of the exponentials together. Where single precision would still lose more than 1e-5
+    standard deviations of the utilities, it computes in double.
 
     Attributes:
         players: how many.
@@ -52,11 +59,12 @@ class Predictor:
         self.players = len(ensemble.quadratic.linear)
         self._mean, self._scale = ensemble.mean, ensemble.scale
         self.weights = _fused(ensemble)
-        self.double = _lost(self.weights) > TOLERANCE
+        folded = _folded(self.weights)
+        self.double = _lost(folded) > TOLERANCE
         with computing(), jax.enable_x64(self.double):
             self._weights = {
                 name: jnp.asarray(part, _precision(name, self.double))
-                for name, part in self.weights.items()
+                for name, part in folded.items()
             }
 
     def __call__(self, coalitions: Bool[np.ndarray, "B n"]) -> Float[np.ndarray, "B"]:
@@ -143,11 +151,9 @@ def _bumps(process: Process, share: float) -> dict[str, np.ndarray]:
         centres.append(0.5 * (lengths * points - tilts).T)
         offset = tilts.sum() - 0.5 * points @ tilts - 0.5 * lengths.sum()
         heights.append(share * variance * np.exp(offset) * process.weights)
-    count = len(centres) * len(points)
-    room = -(-count // POINTS_STEP) * POINTS_STEP - count
     return {
-        "centres": np.pad(np.concatenate(centres, axis=1), ((0, 0), (0, room))),
-        "heights": np.pad(np.concatenate(heights), (0, room)),
+        "centres": _padded(np.concatenate(centres, axis=1)),
+        "heights": _padded(np.concatenate(heights)),
     }
 
 
@@ -166,22 +172,69 @@ def _precision(name: str, double: bool) -> type[np.floating]:
     return np.float64 if double and name not in COARSE else np.float32
 
 
-def _lost(weights: dict[str, np.ndarray]) -> float:
-    """Returns what rounding to single precision may cost, in standard deviations."""
+def _folded(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns weights whose small exponents are split: quadratic terms here, the rest in `near`.
+
+    With signs s, a centre c and its height h: h exp(s.c) is h (1 + s.c + (s.c)^2 / 2) plus h times
+    the tail of the series, and the first part is a quadratic function of s.
+    """
     if "centres" not in weights:
-        return 0.0
+        return weights
+    centres, heights = weights["centres"], weights["heights"]
+    small = (np.abs(centres).sum(axis=0) <= REACH) & (heights != 0)
+    if not small.any():
+        return weights
+    near, share = centres[:, small], heights[small]
+    folded = weights | {
+        "bias": weights["bias"] + share.sum(),
+        "linear": weights["linear"] + near @ share,
+        "pairs": weights["pairs"] + 0.5 * (near * share) @ near.T,
+        "near": _padded(near),
+        "near_heights": _padded(share),
+    }
+    far = ~small & (heights != 0)
+    if far.any():
+        return folded | {"centres": _padded(centres[:, far]), "heights": _padded(heights[far])}
+    del folded["centres"], folded["heights"]
+    return folded
+
+
+def _padded(columns: np.ndarray) -> np.ndarray:
+    """Returns columns with zeros behind, so that few shapes are compiled."""
+    room = -columns.shape[-1] % POINTS_STEP
+    return np.pad(columns, [(0, 0)] * (columns.ndim - 1) + [(0, room)])
+
+
+def _lost(weights: dict[str, np.ndarray]) -> float:
+    """Returns what single precision costs, in standard deviations, on sets of every size."""
     n = len(weights["linear"])
-    rng = stream(0, "probes of precision", n)
-    probes = rng.random((PROBES, n)) < np.linspace(0.0, 1.0, PROBES)[:, None]
-    terms = np.exp(np.where(probes, 1.0, -1.0) @ weights["centres"]) @ np.abs(weights["heights"])
-    return float(terms.max() * np.finfo(np.float32).eps / 2)
+    shares = np.linspace(0.0, 1.0, PROBES)[:, None]
+    probes = stream(0, "probes of precision", n).random((PROBES, n)) < shares
+    signs = np.where(np.vstack([probes, ~np.eye(n, dtype=bool)]), 1.0, -1.0)
+    rough = {name: part.astype(np.float32) for name, part in weights.items()}
+    single = _smooth(rough, signs.astype(np.float32), np)
+    return float(np.abs(single - _smooth(weights, signs, np)).max())
+
+
+def _smooth(weights: dict[str, Any], signs: Any, xp: Any) -> Any:
+    """Returns the quadratic part and the product parts; ``xp`` is numpy or jax.numpy."""
+    total = weights["bias"] + signs @ weights["linear"]
+    total += ((signs @ weights["pairs"]) * signs).sum(-1)
+    if "centres" in weights:
+        total += xp.exp(signs @ weights["centres"]) @ weights["heights"]
+    if "near" in weights:
+        x = signs @ weights["near"]
+        tail = x * TAIL[-1] + TAIL[-2]
+        for factor in TAIL[-3::-1]:
+            tail = tail * x + factor
+        total += (tail * x * x * x) @ weights["near_heights"]
+    return total
 
 
 @jax.jit
 def _evaluate(weights: dict[str, jax.Array], coalitions: jax.Array) -> jax.Array:
     signs = 2.0 * coalitions.astype(weights["linear"].dtype) - 1.0
-    total = weights["bias"] + signs @ weights["linear"]
-    total += ((signs @ weights["pairs"]) * signs).sum(-1)
+    total = _smooth(weights, signs, jnp)
     total += weights["sizes"][coalitions.sum(-1, dtype=jnp.int32)]
     members, width = weights["second_bias"].shape
     if members:
@@ -190,8 +243,6 @@ def _evaluate(weights: dict[str, jax.Array], coalitions: jax.Array) -> jax.Array
         for k in range(members):
             inner = hidden[:, k * width : (k + 1) * width] @ weights["second"][k]
             total += jnp.tanh(inner + weights["second_bias"][k]) @ weights["last"][k]
-    if "centres" in weights:
-        total += jnp.exp(signs @ weights["centres"]) @ weights["heights"]
     if "leaves" in weights:
         # Sums of powers of two are exact in float32.
         places = coalitions.astype(jnp.float32) @ weights["powers"] + weights["starts"]

@@ -23,8 +23,9 @@ def fitted(game):
     return SurrogateRegressor(steps=40, members=2, width=16, folds=4).fit(rows, game(rows))
 
 
-@pytest.mark.parametrize("n", [9, 12])
-@pytest.mark.parametrize(("rough", "double"), [(0.0, True), (0.1, False)])
+@pytest.mark.parametrize(
+    ("n", "rough", "double"), [(9, 0.0, True), (12, 0.0, False), (9, 0.1, False), (12, 0.1, False)]
+)
 def test_predictions_agree_with_double_precision(n, rough, double):
     game = game_of(n, rough)
     regressor, rows = fitted(game), enumerate_all(n)
@@ -32,7 +33,7 @@ def test_predictions_agree_with_double_precision(n, rough, double):
     learners = (predict_learners(ensemble, rows) - ensemble.mean) / ensemble.scale
     exact = ensemble.mean + ensemble.scale * (learners @ ensemble.stack)
     assert regressor.predictor_.double is double  # the quick way where it is good enough
-    assert np.abs(regressor.predict(rows) - exact).max() < 2e-5 * ensemble.scale
+    assert np.abs(regressor.predict(rows) - exact).max() < 1.5e-5 * ensemble.scale
 
 
 def test_a_smooth_game_is_predicted_as_well_as_its_score_says():
