@@ -17,6 +17,7 @@ from layershap.utilities import parse_utilities
 from llm.players import Roster, Slot, make_roster
 from shapley import Values
 from surrogate import SurrogateRegressor, load
+from surrogate.measured import check_measured
 
 __all__ = ["SCHEMA", "Exploration", "Verified", "explorer_data", "gather"]
 
@@ -77,21 +78,7 @@ class Exploration:
     verified: tuple[Verified, ...] = ()
 
     def __post_init__(self) -> None:
-        n = len(self.roster.names)
-        if self.coalitions.shape != (len(self.utilities), n):
-            raise ValueError(
-                f"coalitions must be [{len(self.utilities)}, {n}], one row a utility, got"
-                f" {list(self.coalitions.shape)}"
-            )
-        if not np.isfinite(self.utilities).all():
-            raise ValueError("utilities must be finite; leave the other coalitions out")
-        if not self.coalitions.all(axis=1).any():
-            raise ValueError("coalitions must hold the whole model; measure it first")
-        if self.regressor.n_features_in_ != n:
-            raise ValueError(
-                f"regressor was fitted on {self.regressor.n_features_in_} players, the roster has"
-                f" {n}; give those of one run"
-            )
+        check_measured(self.regressor, len(self.roster.names), self.coalitions, self.utilities)
 
 
 def gather(config: RunConfig, directory: RunDirectory) -> Exploration:

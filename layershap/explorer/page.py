@@ -10,10 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from layershap.explorer.bundle import bundle_folder
+from layershap.pages import templates
 
 __all__ = ["render_explorer"]
 
@@ -34,7 +34,7 @@ def render_explorer(data: Mapping[str, Any]) -> str:
     # Names of models and players are input: none may end the element that holds the data.
     content = content.replace("<", "\\u003c")
     return (
-        _environment()
+        templates(FOLDER)
         .get_template("explorer.html.j2")
         .render(
             title=data["model"],
@@ -61,14 +61,3 @@ def _assets() -> tuple[str, str, str]:
 
 def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

@@ -7,9 +7,9 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from layershap.pages import templates
 from layershap.report.bars import value_figures
 from layershap.report.data import Report
 from layershap.report.frontier import frontier_figures, frontier_note
@@ -47,7 +47,7 @@ def render(report: Report) -> str:
     style, script = _asset("style.css"), _asset("script.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
-        _environment()
+        templates(FOLDER)
         .get_template("template.html.j2")
         .render(
             report=report,
@@ -79,17 +79,6 @@ def render(report: Report) -> str:
             fit_strata=fit_strata(report),
             facts=facts(report),
         )
-    )
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from shapley import Values
+from surrogate.measured import check_measured
 from surrogate.regressor import SurrogateRegressor
 
 __all__ = ["Snapshot", "Source", "named_players"]
@@ -53,21 +54,7 @@ class Snapshot:
     missing: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        n = len(self.players)
-        if self.regressor.n_features_in_ != n:
-            raise ValueError(
-                f"regressor was fitted on {self.regressor.n_features_in_} players and players"
-                f" names {n}; give those of one game"
-            )
-        if self.coalitions.shape != (len(self.utilities), n):
-            raise ValueError(
-                f"coalitions must be [{len(self.utilities)}, {n}], one row a utility, got"
-                f" {list(self.coalitions.shape)}"
-            )
-        if not np.isfinite(self.utilities).all():
-            raise ValueError("utilities must be finite; leave the other coalitions out")
-        if not self.coalitions.all(axis=1).any():
-            raise ValueError("coalitions must hold that of all players; measure it first")
+        check_measured(self.regressor, len(self.players), self.coalitions, self.utilities)
 
 
 class Source(Protocol):
