@@ -27,10 +27,10 @@ from benchmarks.surrogate_speed import layer_game
 from llm import count_layer_evaluations
 from sampling import empty, full
 from sampling.coalitions import enumerate_all
-from sampling.costs import PrefixCosts
 from sampling.pairs import paired
+from sampling.prefix_costs import PrefixCosts
 from shapley import FunctionGame, State, fit_regression, start
-from shapley.exact import exact_values
+from shapley.indices.exact import exact_values
 from surrogate.adaptive import AdaptiveValues
 
 _BUDGETS = "5,7,10,14,20,28,40,57,80"

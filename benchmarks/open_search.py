@@ -16,12 +16,12 @@ from layershap.baselines import BASELINES
 from layershap.bench import Bench
 from layershap.demo import MODEL_DIRECTORY
 from layershap.demo.corpus import Split, split_text
-from layershap.paired import paired_interval
 from llm import ModelSpec, cut_sequences, load_model, load_tokenizer, make_roster, tokenise
 from sampling import without
 from shapley import BudgetedGame, Game
 from shapley.estimator import State, start
 from shapley.search import FoundSets, Limits, SetSearch
+from shapley.uncertainty.paired import paired_interval
 from surrogate.belief import process_belief
 
 __all__ = ["A_PLAYER", "bars", "open_search"]

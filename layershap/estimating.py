@@ -12,11 +12,11 @@ import numpy as np
 from layershap.measured_file import MeasuredFile
 from layershap.metering import Meter, Pace, asked, check_deterministic
 from layershap.tables import MappedTable
-from shapley.budget import advise
 from shapley.estimator import Estimator, State
 from shapley.estimators import Exact
-from shapley.exact import exact_values
 from shapley.game import Game, TableGame
+from shapley.indices.exact import exact_values
+from shapley.uncertainty.budget_advice import advise
 from shapley.values import Values
 
 __all__ = ["Outcome", "Request", "estimate_values"]

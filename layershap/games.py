@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from layershap.errors import UserError
 from layershap.names import checked_names, fitting_names
 from layershap.tables import unsound
-from shapley.peers import from_shapiq
+from shapley.interop import from_shapiq
 
 __all__ = ["AskedGame", "load_game"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from layershap.paired import matched_interval, paired_interval
+from shapley.uncertainty.paired import matched_interval, paired_interval
 
 __all__ = ["Difference", "Score", "read_scores"]
 

@@ -17,9 +17,9 @@ from layershap.commands import run_command
 from layershap.config import RunConfig
 from layershap.directory import RunDirectory
 from layershap.errors import UserError
-from layershap.paired import paired_interval
 from layershap.sets import Sets, read_sets
 from layershap.utilities import parse_utilities
+from shapley.uncertainty.paired import paired_interval
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,10 +1,5 @@
 """Shapley values, interactions, their uncertainty, and set search over any cooperative game."""
 
-from shapley.banzhaf import banzhaf_values
-from shapley.budget import advise
-from shapley.calibration import TextUncertainty, bootstrap_values, regression_operator
-from shapley.cheap import surrogate_values
-from shapley.corrected import corrected_values
 from shapley.estimator import Estimator, State, advance, estimate, start
 from shapley.estimators import (
     CrossFitted,
@@ -18,7 +13,6 @@ from shapley.estimators import (
     regression_values,
     stratified_values,
 )
-from shapley.exact import exact_banzhaf, exact_restricted, exact_values
 from shapley.game import (
     BudgetedGame,
     BudgetExceeded,
@@ -32,27 +26,24 @@ from shapley.game import (
     tabulate,
 )
 from shapley.groups import group_sums, grouped
-from shapley.interactions import (
+from shapley.indices.banzhaf import banzhaf_values
+from shapley.indices.corrected import corrected_values
+from shapley.indices.exact import exact_banzhaf, exact_restricted, exact_values
+from shapley.indices.interactions import (
     Interactions,
     estimate_interactions,
     exact_interactions,
     sampled_interactions,
 )
-from shapley.peers import (
+from shapley.indices.monte_carlo import surrogate_values
+from shapley.indices.restricted import restricted_values
+from shapley.interop import (
     from_interaction_values,
     from_shapiq,
     to_interaction_values,
     to_shapiq,
 )
-from shapley.ranking import (
-    RankingStatement,
-    least_valuable_probabilities,
-    order_probabilities,
-    ranking_sentences,
-    ranking_statements,
-)
-from shapley.regression import fit_regression
-from shapley.restricted import restricted_values
+from shapley.regression.fit import fit_regression
 from shapley.search import (
     Candidate,
     FoundSets,
@@ -64,6 +55,19 @@ from shapley.search import (
     greedy_removal,
     propose,
     swap_search,
+)
+from shapley.uncertainty.budget_advice import advise
+from shapley.uncertainty.ranking import (
+    RankingStatement,
+    least_valuable_probabilities,
+    order_probabilities,
+    ranking_sentences,
+    ranking_statements,
+)
+from shapley.uncertainty.text_bootstrap import (
+    TextUncertainty,
+    bootstrap_values,
+    regression_operator,
 )
 from shapley.values import Status, Values
 

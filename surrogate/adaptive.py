@@ -10,10 +10,10 @@ from jaxtyping import Bool, Float
 from scipy import stats
 
 from sampling import empty, enumerate_all, full, stream
-from sampling.costs import Costs
 from sampling.pairs import paired
+from sampling.prefix_costs import Costs
 from shapley.estimator import State
-from shapley.estimators.measured import exact_if_complete, unmeasured
+from shapley.estimators.state import exact_if_complete, unmeasured
 from shapley.values import Status, Values
 from surrogate.posterior import ValuePosterior, choose, value_posterior
 from surrogate.process import fit_kernel
@@ -73,7 +73,7 @@ class AdaptiveValues:
         growth: coalitions of a step, as a share of those measured before it.
         pool: candidates that a step chooses from; up to 12 players all coalitions are.
         costs: of a batch of coalitions (such as layer evaluations) given which of them are taken
-            already; see :class:`sampling.costs.PrefixCosts`. None counts every coalition alike.
+            already; see :class:`sampling.prefix_costs.PrefixCosts`. None counts every coalition alike.
         name: what people call it.
     """
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from shapley.cheap import surrogate_values
-from shapley.corrected import corrected_values
 from shapley.estimator import State
 from shapley.estimators import CrossFitted, Exact, LeverageRegression
+from shapley.indices.corrected import corrected_values
+from shapley.indices.monte_carlo import surrogate_values
 from shapley.values import Values
 from surrogate.game import SurrogateGame
 from surrogate.regressor import SurrogateRegressor

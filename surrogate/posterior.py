@@ -8,7 +8,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Bool, Float, Int
 
-from sampling.costs import Costs
+from sampling.prefix_costs import Costs
 from surrogate.process import Kernel, covariance
 from surrogate.quadrature import shapley_covariance, shapley_functional
 

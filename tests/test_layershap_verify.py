@@ -18,7 +18,6 @@ from layershap.console import Console
 from layershap.demo.corpus import documents
 from layershap.directory import RunDirectory
 from layershap.errors import UserError
-from layershap.paired import matched_interval, paired_interval
 from layershap.stages.contenders import Variant
 from layershap.stages.heldout import HeldOut
 from layershap.stages.timing import measure_sizes
@@ -28,6 +27,7 @@ from llm import find_stack
 from llm.baselines import Merge, merged
 from llm.reduction import reduced
 from sampling import stream
+from shapley.uncertainty.paired import matched_interval, paired_interval
 
 __all__ = ["checkpoint"]
 

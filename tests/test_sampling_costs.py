@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sampling.costs import PrefixCosts
+from sampling.prefix_costs import PrefixCosts
 
 
 def distinct_steps(rows, layers):

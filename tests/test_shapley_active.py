@@ -12,7 +12,7 @@ from shapley import TableGame
 from shapley.estimator import State, advance, start
 from shapley.search import Limits, Saving, SetSearch
 from shapley.search.known import KnownGame
-from shapley.search.pools import every_set, near_sets
+from shapley.search.pool import every_set, near_sets
 from shapley.search.scale import make_scale
 from surrogate.belief import process_belief
 

@@ -19,7 +19,7 @@ from shapley import (
     exact_restricted,
     exact_values,
 )
-from shapley.peers import from_interaction_values, from_shapiq, to_interaction_values, to_shapiq
+from shapley.interop import from_interaction_values, from_shapiq, to_interaction_values, to_shapiq
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sampling import empty, enumerate_all, full, keys
-from sampling.costs import PrefixCosts
+from sampling.prefix_costs import PrefixCosts
 from shapley import (
     FunctionGame,
     Status,

@@ -134,7 +134,7 @@ def _values_of_game(
 
 def _budget(given: int | None, n: int, method: str, of_table: bool, target: float | None) -> int:
     """The number of evaluations: as given, or a sensible one."""
-    from shapley.exact import MOST_PLAYERS
+    from shapley.indices.exact import MOST_PLAYERS
 
     everything = 1 << n
     least = min(n + 2, everything)

@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Float
 
 from cluster import Column
-from layershap.paired import matched_interval, paired_interval
 from layershap.stages.contenders import Variant
 from layershap.texts import TextPart
 from layershap.workspace import HELDOUT, Workspace
 from sampling import without
+from shapley.uncertainty.paired import matched_interval, paired_interval
 
 __all__ = ["TOLERANCE", "HeldOut", "measure_heldout"]
 

@@ -11,9 +11,8 @@ from jaxtyping import Bool, Float, Int
 from scipy import stats
 
 from sampling.streams import stream
-from shapley.cheap import surrogate_values
 from shapley.estimator import State
-from shapley.estimators.measured import (
+from shapley.estimators.state import (
     ends,
     exact_if_complete,
     known_ends,
@@ -21,6 +20,7 @@ from shapley.estimators.measured import (
 )
 from shapley.estimators.strata import size_sequence
 from shapley.game import FunctionGame, evaluate
+from shapley.indices.monte_carlo import surrogate_values
 from shapley.values import Status, Values
 
 __all__ = ["CrossFitted", "Learner", "Predict"]

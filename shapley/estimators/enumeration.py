@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from shapley.estimator import State
-from shapley.estimators.measured import exact_if_complete, rest
-from shapley.exact import MOST_PLAYERS
+from shapley.estimators.state import exact_if_complete, rest
+from shapley.indices.exact import MOST_PLAYERS
 from shapley.values import Values
 
 __all__ = ["Exact"]

@@ -10,9 +10,9 @@ from jaxtyping import Bool
 
 from sampling.pairs import paired
 from shapley.estimator import State, estimate
-from shapley.estimators.measured import ends, exact_if_complete, known_ends, unmeasured
+from shapley.estimators.state import ends, exact_if_complete, known_ends, unmeasured
 from shapley.game import Game
-from shapley.regression import fit_regression
+from shapley.regression.fit import fit_regression
 from shapley.values import Values
 
 __all__ = ["LeverageRegression", "regression_values"]
@@ -22,7 +22,7 @@ __all__ = ["LeverageRegression", "regression_values"]
 class LeverageRegression:
     """Measures complement pairs without replacement and solves a weighted regression.
 
-    Musco & Witter (ICLR 2025) with fixed counts per size; see :mod:`shapley.weighting`. What is
+    Musco & Witter (ICLR 2025) with fixed counts per size; see :mod:`shapley.regression.weighting`. What is
     proposed does not depend on how it is cut into steps, and a larger budget contains a smaller
     one's coalitions.
     """

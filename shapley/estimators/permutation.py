@@ -14,7 +14,7 @@ from sampling.coalitions import keys
 from sampling.permutations import chains
 from sampling.streams import stream
 from shapley.estimator import State, estimate
-from shapley.estimators.measured import ends, exact_if_complete, known_ends, rest, unmeasured
+from shapley.estimators.state import ends, exact_if_complete, known_ends, rest, unmeasured
 from shapley.game import Game
 from shapley.values import Status, Values
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from sampling.coalitions import keys
 from sampling.strata import stratum_size
 from shapley.estimator import State, estimate
-from shapley.estimators.measured import ends, exact_if_complete, known_ends, unmeasured
+from shapley.estimators.state import ends, exact_if_complete, known_ends, unmeasured
 from shapley.estimators.strata import size_sequence
 from shapley.game import Game
 from shapley.values import Status, Values

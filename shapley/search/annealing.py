@@ -10,8 +10,8 @@ from jaxtyping import Float
 from sampling.streams import stream
 from shapley.game import Game, evaluate
 from shapley.search.candidate import Candidate, best_rows, limits_of
+from shapley.search.constraints import Limits
 from shapley.search.drawing import draw_sets, exchanged
-from shapley.search.limits import Limits
 
 __all__ = ["annealing_search"]
 

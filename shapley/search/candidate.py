@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from shapley.game import Game
-from shapley.search.limits import Limits
+from shapley.search.constraints import Limits
 
 __all__ = ["Candidate", "best_first", "best_rows", "from_rows", "limits_of", "rows_of"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Int
 
-from shapley.search.limits import Limits
+from shapley.search.constraints import Limits
 
 __all__ = ["draw_sets", "exchanged"]
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from sampling.strata import unrank
 from shapley.game import Game, evaluate
 from shapley.search.candidate import Candidate, from_rows, limits_of
-from shapley.search.limits import Limits
+from shapley.search.constraints import Limits
 
 __all__ = ["exhaustive_search", "sets_of"]
 

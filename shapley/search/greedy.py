@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from shapley.game import Game
 from shapley.search.beam import beam_search
 from shapley.search.candidate import Candidate
-from shapley.search.limits import Limits
+from shapley.search.constraints import Limits
 
 __all__ = ["greedy_removal"]
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from sampling.coalitions import full, keys
 from shapley.game import Game, evaluate
 from shapley.search.candidate import Candidate, limits_of, rows_of
-from shapley.search.limits import Limits
+from shapley.search.constraints import Limits
 from shapley.search.reorder import improve_order
 
 __all__ = ["Chain", "nested_chains", "nested_search"]

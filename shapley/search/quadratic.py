@@ -11,8 +11,8 @@ from scipy.linalg import cho_factor, cho_solve
 from sampling.streams import stream
 from shapley.game import FunctionGame, Game, default_players, evaluate
 from shapley.search.candidate import limits_of
+from shapley.search.constraints import Limits
 from shapley.search.drawing import draw_sets, exchanged
-from shapley.search.limits import Limits
 
 __all__ = ["QuadraticFit", "fit_quadratic", "sample_near", "strongest_pairs"]
 

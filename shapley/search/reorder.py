@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from shapley.game import Game, evaluate
-from shapley.search.limits import Limits
+from shapley.search.constraints import Limits
 
 __all__ = ["improve_order"]
 

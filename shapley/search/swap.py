@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from shapley.game import Game, evaluate
 from shapley.search.candidate import Candidate, best_first, from_rows, limits_of, rows_of
-from shapley.search.limits import Limits
+from shapley.search.constraints import Limits
 
 __all__ = ["swap_search"]
 

@@ -1,7 +1,7 @@
 """Active search: measure, learn, look where a better set may be, measure there, and again.
 
 Any learner will do that tells what it expects of a set and how unsure it is
-(:class:`shapley.search.look.Learner`). Each round measures the sets of every wanted count that
+(:class:`shapley.search.acquisition.Learner`). Each round measures the sets of every wanted count that
 promise the largest expected improvement on the best measured one (Jones, Schonlau & Welch,
 J. Global Optimization 1998, equation 15).
 """
@@ -16,10 +16,10 @@ from jaxtyping import Bool
 from sampling.coalitions import full
 from sampling.streams import stream
 from shapley.estimator import State
-from shapley.estimators.measured import unmeasured
+from shapley.estimators.state import unmeasured
+from shapley.search.acquisition import Learner, Look
 from shapley.search.candidate import Candidate
-from shapley.search.limits import Limits
-from shapley.search.look import Learner, Look
+from shapley.search.constraints import Limits
 
 __all__ = ["FoundSets", "SetSearch"]
 

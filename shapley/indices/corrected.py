@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import stats
 
-from shapley.cheap import surrogate_values
-from shapley.jackknife import pair_jackknife
-from shapley.regression import fit_regression
+from shapley.indices.monte_carlo import surrogate_values
+from shapley.regression.fit import fit_regression
+from shapley.regression.jackknife import pair_jackknife
+from shapley.regression.weighting import GROUPS, Rows, gram, solve, split_rows
 from shapley.values import Status, Values
-from shapley.weighting import GROUPS, Rows, gram, solve, split_rows
 
 __all__ = ["LEAST_R2", "corrected_values", "surrogate_values"]
 
@@ -34,7 +34,7 @@ def corrected_values(
 
     With ``f`` the surrogate and ``lambda`` its weight, the estimate is
     ``lambda phi(f) + psi + (D / n) 1``, where ``psi`` is the weighted regression of
-    :mod:`shapley.weighting` on the residuals ``v - lambda f`` and ``D`` the span of the
+    :mod:`shapley.regression.weighting` on the residuals ``v - lambda f`` and ``D`` the span of the
     residuals from empty to full (Witter et al., NeurIPS 2025). The sum is always
     ``v(N) - v(empty)``, additive errors of the surrogate cancel, and the estimate is exact once
     all coalitions are measured.

@@ -9,8 +9,8 @@ from sampling.coalitions import full
 from sampling.strata import draw_stratum, even_quotas, random_of_sizes, stratum_size
 from sampling.streams import stream
 from shapley.game import Game, evaluate
+from shapley.regression.weighting import GROUPS, gram, jackknife_variance, solve
 from shapley.values import Status, Values
-from shapley.weighting import GROUPS, gram, jackknife_variance, solve
 
 __all__ = ["restricted_values"]
 

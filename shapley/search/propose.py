@@ -11,14 +11,14 @@ from shapley.game import Game, evaluate
 from shapley.search.annealing import annealing_search
 from shapley.search.beam import beam_search
 from shapley.search.candidate import Candidate, best_first, from_rows, limits_of, rows_of
+from shapley.search.constraints import Limits
 from shapley.search.drawing import draw_sets
 from shapley.search.evolution import evolution_search
-from shapley.search.exact_quadratic import solve_quadratic
 from shapley.search.exhaustive import exhaustive_search, sets_of
 from shapley.search.greedy import greedy_removal
-from shapley.search.limits import Limits
 from shapley.search.nested import nested_chains
 from shapley.search.quadratic import fit_quadratic, sample_near, strongest_pairs
+from shapley.search.quadratic_program import solve_quadratic
 from shapley.search.swap import swap_search
 
 __all__ = ["Candidate", "propose"]

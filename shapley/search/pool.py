@@ -13,7 +13,7 @@ from sampling.strata import unrank
 from shapley.game import FunctionGame
 from shapley.search.beam import beam_search
 from shapley.search.candidate import best_rows, rows_of
-from shapley.search.limits import Limits
+from shapley.search.constraints import Limits
 from shapley.search.swap import swap_search
 
 __all__ = ["every_set", "near_sets"]

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from shapley.game import FunctionGame, Game, default_players
-from shapley.interactions import Interactions
+from shapley.indices.interactions import Interactions
 from shapley.values import Status, Values
 
 __all__ = ["from_interaction_values", "from_shapiq", "to_interaction_values", "to_shapiq"]

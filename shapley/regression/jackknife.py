@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float
 
-from shapley.weighting import (
+from shapley.regression.weighting import (
     GROUPS,
     Rows,
     complement_groups,

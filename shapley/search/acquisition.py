@@ -12,15 +12,15 @@ from scipy import special
 
 from sampling.coalitions import keys
 from shapley.estimator import State
-from shapley.estimators.measured import unmeasured
+from shapley.estimators.state import unmeasured
 from shapley.search.candidate import Candidate, from_rows, rows_of
 from shapley.search.known import KnownGame
 from shapley.search.nested import nested_search
-from shapley.search.pools import every_set, near_sets
+from shapley.search.pool import every_set, near_sets
 from shapley.search.scale import Scale, make_scale
 
 if TYPE_CHECKING:
-    from shapley.search.active import SetSearch
+    from shapley.search.bayesian import SetSearch
 
 __all__ = ["Belief", "Learner", "Look"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from sampling.streams import stream
-from shapley.weighting import gram, solve, split_rows
+from shapley.regression.weighting import gram, solve, split_rows
 
 __all__ = ["TextUncertainty", "bootstrap_values", "regression_operator"]
 

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from sampling.streams import stream
-from shapley.exact import sizes_of_subsets
 from shapley.game import Game, TableGame, evaluate, tabulate
+from shapley.indices.exact import sizes_of_subsets
 from shapley.values import Status
 
 __all__ = ["Interactions", "estimate_interactions", "exact_interactions", "sampled_interactions"]

@@ -12,10 +12,9 @@ from sampling.allocation import allocate
 from sampling.coalitions import empty, full
 from sampling.strata import random_of_sizes, unrank
 from sampling.streams import stream
-from shapley.exact import MOST_PLAYERS, exact_values, relabelled
 from shapley.game import Game, evaluate
-from shapley.values import Status, Values
-from shapley.weighting import (
+from shapley.indices.exact import MOST_PLAYERS, exact_values, relabelled
+from shapley.regression.weighting import (
     GROUPS,
     SIZE_COLUMNS,
     gram,
@@ -23,6 +22,7 @@ from shapley.weighting import (
     regression_columns,
     solve,
 )
+from shapley.values import Status, Values
 
 __all__ = ["surrogate_values"]
 
@@ -35,7 +35,7 @@ def surrogate_values(
     """Returns the Shapley values of a surrogate with the standard errors of their sampling.
 
     Enumerates if ``2^n`` calls are allowed (and ``n <= 22``). Otherwise solves the regression of
-    :mod:`shapley.weighting` on complement pairs with equal counts per size: small sizes are
+    :mod:`shapley.regression.weighting` on complement pairs with equal counts per size: small sizes are
     enumerated, of the others coalitions are drawn with repetition, which is harmless for a
     game whose calls are cheap. Standard errors leave out one of 20 groups of the drawn pairs.
 

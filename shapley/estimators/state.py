@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 
 from sampling.coalitions import empty, enumerate_all, full, keys
 from shapley.estimator import State
-from shapley.exact import MOST_PLAYERS, exact_values
 from shapley.game import TableGame
+from shapley.indices.exact import MOST_PLAYERS, exact_values
 from shapley.values import Values
 
 __all__ = ["ends", "exact_if_complete", "is_complete", "known_ends", "rest", "unmeasured"]

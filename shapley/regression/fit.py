@@ -9,9 +9,9 @@ from jaxtyping import Bool, Float
 from scipy import stats
 
 from shapley.game import default_players
-from shapley.jackknife import pair_jackknife
+from shapley.regression.jackknife import pair_jackknife
+from shapley.regression.weighting import GROUPS, gram, identified, solve, split_rows
 from shapley.values import Status, Values
-from shapley.weighting import GROUPS, gram, identified, solve, split_rows
 
 __all__ = ["fit_regression"]
 

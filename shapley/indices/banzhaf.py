@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from sampling.streams import stream
-from shapley.exact import MOST_PLAYERS, exact_banzhaf, relabelled
 from shapley.game import Game, evaluate
+from shapley.indices.exact import MOST_PLAYERS, exact_banzhaf, relabelled
+from shapley.regression.weighting import GROUPS, gram, jackknife_variance, solve
 from shapley.values import Status, Values
-from shapley.weighting import GROUPS, gram, jackknife_variance, solve
 
 __all__ = ["banzhaf_values"]
 

@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from shapley.search.beam import beam_search
 from shapley.search.candidate import Candidate, best_first, limits_of
-from shapley.search.limits import Limits
+from shapley.search.constraints import Limits
 from shapley.search.quadratic import QuadraticFit
 from shapley.search.swap import swap_search
 

@@ -1,0 +1,1 @@
+"""Values and interactions of cheap games: exact ones, and Monte Carlo where those are too many."""

@@ -1,0 +1,1 @@
+"""Weighted and ridge regression on coalitions: the algebra under the estimators."""

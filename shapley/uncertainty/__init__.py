@@ -1,0 +1,1 @@
+"""How sure values and rankings are, over samples and over text."""
