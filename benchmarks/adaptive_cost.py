@@ -31,7 +31,7 @@ from sampling.pairs import paired
 from sampling.prefix_costs import PrefixCosts
 from shapley import FunctionGame, State, fit_regression, start
 from shapley.indices.exact import exact_values
-from surrogate.adaptive import AdaptiveValues
+from surrogate.process.adaptive import AdaptiveValues
 
 _BUDGETS = "5,7,10,14,20,28,40,57,80"
 _HEAD = 1.0

@@ -16,8 +16,8 @@ from shapley import TableGame, exact_values, greedy_removal
 from shapley.baselines import in_order
 from shapley.estimator import advance, start
 from shapley.search import Limits, SetSearch
-from surrogate.belief import process_belief
-from surrogate.published import cooperative_game
+from surrogate.baselines.cooperative_game import cooperative_game
+from surrogate.process.belief import process_belief
 
 __all__ = ["SHARE", "bars", "known_optima"]
 

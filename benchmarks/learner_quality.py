@@ -26,8 +26,8 @@ from benchmarks.our_default import default_design, default_surrogate
 from benchmarks.report_bars import Bar
 from sampling import enumerate_all, keys
 from shapley import TableGame
-from surrogate.evaluation import BASELINES
-from surrogate.scores import score
+from surrogate.model.evaluation import BASELINES
+from surrogate.model.scores import score
 
 __all__ = ["measure"]
 

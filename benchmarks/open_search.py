@@ -22,7 +22,7 @@ from shapley import BudgetedGame, Game
 from shapley.estimator import State, start
 from shapley.search import FoundSets, Limits, SetSearch
 from shapley.uncertainty.paired import paired_interval
-from surrogate.belief import process_belief
+from surrogate.process.belief import process_belief
 
 __all__ = ["A_PLAYER", "bars", "open_search"]
 

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from sampling import campaign_design
 from shapley import BudgetedGame, Game, TableGame, estimate
 from surrogate import SurrogateRegressor
-from surrogate.adaptive import AdaptiveValues
+from surrogate.process.adaptive import AdaptiveValues
 
 __all__ = [
     "Estimate",

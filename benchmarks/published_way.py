@@ -1,6 +1,6 @@
 """The published way to value layers, its own quantity, and how few evaluations it takes here.
 
-The way ("Pruning as a Cooperative Game", arXiv 2602.07804) is in `surrogate.published`: a
+The way ("Pruning as a Cooperative Game", arXiv 2602.07804) is in `surrogate.baselines.cooperative_game`: a
 perceptron learns `PPL(dense) / PPL(mask)` from masks of five strata, and the value of a layer is
 the mean of `f(mask with it) - f(mask without it)` over masks of the same strata. It is run with the
 settings that its authors published for 8,000 masks, and tuned by a held-out fifth of the masks.
@@ -29,7 +29,7 @@ from benchmarks.report_bars import Bar
 from sampling import enumerate_all, even_quotas, stratified
 from shapley import TableGame
 from surrogate import SurrogateGame
-from surrogate.published import (
+from surrogate.baselines.cooperative_game import (
     AS_PUBLISHED,
     published_strata,
     strata_values,

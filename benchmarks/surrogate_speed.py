@@ -22,10 +22,10 @@ from jaxtyping import Bool, Float
 from benchmarks.report_bars import Bar, write
 from sampling import campaign_design, random_of_sizes, stream
 from shapley import FunctionGame, surrogate_values
-from surrogate.evaluation import gradient_boosting, ridge_pairs
-from surrogate.game import SurrogateGame
-from surrogate.regressor import SurrogateRegressor
-from surrogate.scores import score
+from surrogate.model.evaluation import gradient_boosting, ridge_pairs
+from surrogate.model.game import SurrogateGame
+from surrogate.model.regressor import SurrogateRegressor
+from surrogate.model.scores import score
 
 PREDICTIONS = 1_000_000
 REPEATS = 5

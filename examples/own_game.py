@@ -27,7 +27,7 @@ from shapley import (
     propose,
     ranking_sentences,
 )
-from surrogate.adaptive import AdaptiveValues
+from surrogate.process.adaptive import AdaptiveValues
 
 BUDGET = 120  # of 2^10 = 1,024 coalitions
 

@@ -31,20 +31,20 @@ class Method:
 
 METHODS = {
     "default": Method(
-        "surrogate.adaptive:AdaptiveValues",
+        "surrogate.process.adaptive:AdaptiveValues",
         "a Gaussian process that chooses the coalitions which tell most",
     ),
     "corrected": Method(
-        "surrogate.estimators:SurrogateValues",
+        "surrogate.model.estimators:SurrogateValues",
         "the learned ensemble's values, corrected by a regression on its residuals",
     ),
     "surrogate": Method(
-        "surrogate.estimators:SurrogateValues",
+        "surrogate.model.estimators:SurrogateValues",
         "the learned ensemble's values as they are",
         {"corrected": False},
     ),
     "unbiased": Method(
-        "surrogate.estimators:cross_fitted",
+        "surrogate.model.estimators:cross_fitted",
         "residuals of an ensemble that never saw them, strictly unbiased",
     ),
     "regression": Method(

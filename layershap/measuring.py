@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from layershap.console import Console
-from surrogate.service.jobs import MeasuringFailed, Report
+from layershap.serve.http.jobs import MeasuringFailed, Report
 
 __all__ = ["RunMeasurer"]
 

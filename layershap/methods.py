@@ -186,7 +186,7 @@ def run_cooperative_game(tuned: bool) -> Run:
     """The paper that this project grows from, as published or with its training tuned."""
 
     def run(bench: Bench, counts: Sequence[int]) -> BaselineResult:
-        from surrogate.published import cooperative_game
+        from surrogate.baselines.cooperative_game import cooperative_game
 
         budget = min(bench.budget, MASKS_PUBLISHED + 1)
         found = cooperative_game(bench.game("nll"), counts, budget, bench.seed, tuned=tuned)

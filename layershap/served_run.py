@@ -10,9 +10,9 @@ import numpy as np
 from layershap.config import RunConfig
 from layershap.directory import RunDirectory
 from layershap.explorer import gather
+from layershap.serve.http import Snapshot
 from llm.players import Roster
 from shapley import Values
-from surrogate.service import Snapshot
 
 __all__ = ["RunSource"]
 

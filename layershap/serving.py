@@ -18,8 +18,8 @@ from layershap.directory import RunDirectory
 from layershap.errors import RunFailed, UserError
 from layershap.explorer import explorer_page
 from layershap.measuring import RunMeasurer
+from layershap.serve.http import Limits, create_app
 from layershap.served_run import RunSource
-from surrogate.service import Limits, create_app
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -57,7 +57,7 @@ def find_sets(
         UserError: if the game fails or is not deterministic, the file is another's, or the limits
             are impossible.
     """
-    from surrogate.belief import process_belief
+    from surrogate.process.belief import process_belief
 
     search = asked(
         "--remove",

@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from surrogate.conformal import Conformal
-    from surrogate.evaluation import BASELINES, Evaluation, evaluate
-    from surrogate.game import SurrogateGame
-    from surrogate.regressor import SurrogateRegressor
-    from surrogate.scores import Scores
-    from surrogate.storage import SurrogateNotFound, SurrogateUnreadable, load, save
+    from surrogate.model.conformal import Conformal
+    from surrogate.model.evaluation import BASELINES, Evaluation, evaluate
+    from surrogate.model.game import SurrogateGame
+    from surrogate.model.regressor import SurrogateRegressor
+    from surrogate.model.scores import Scores
+    from surrogate.model.storage import SurrogateNotFound, SurrogateUnreadable, load, save
 
 __all__ = [
     "BASELINES",
@@ -46,7 +46,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.model.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -14,10 +14,10 @@ import numpy as np
 import uvicorn
 from fastapi import FastAPI
 
+from layershap.serve.http import MeasuringFailed, Report, Snapshot
 from sampling import random_of_sizes, stream
 from shapley import Status, Values
 from surrogate import SurrogateRegressor
-from surrogate.service import MeasuringFailed, Report, Snapshot
 
 PLAYERS = tuple(f"L{layer}.{part}" for layer in range(4) for part in ("attn", "mlp"))
 N = len(PLAYERS)

@@ -160,7 +160,11 @@ def test_names_of_the_guide_to_extending_are_in_the_code():
 
 
 def test_names_that_do_not_exist_are_seen():
-    for wrong in ("shapley.estimat", "surrogate.adaptive.Adaptiv", "layershap.nothing.at_all"):
+    for wrong in (
+        "shapley.estimat",
+        "surrogate.process.adaptive.Adaptiv",
+        "layershap.nothing.at_all",
+    ):
         with pytest.raises((AttributeError, ImportError)):
             resolve(wrong)
     assert resolve("layershap.open") is layershap.open

@@ -20,8 +20,8 @@ from layershap.explorer.bundle import bundle_folder
 from layershap.explorer.page import FOLDER
 from sampling import stream
 from surrogate import load
-from surrogate.ensemble import NETWORKS, member_mix
-from surrogate.prediction import predict_learners
+from surrogate.ensemble.ensemble import NETWORKS, member_mix
+from surrogate.ensemble.prediction import predict_learners
 
 PROGRAM = needed_chromium()
 

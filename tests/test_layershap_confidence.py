@@ -13,7 +13,7 @@ from layershap.stages.history import ErrorPoint, budget_to_halve, error_history
 from layershap.stages.plan import make_plan
 from sampling import campaign_design, stream
 from shapley import FunctionGame, Status, Values, regression_operator, start
-from surrogate.adaptive import AdaptiveValues
+from surrogate.process.adaptive import AdaptiveValues
 
 N = 8
 PLAYERS = tuple(f"L{i}" for i in range(N))

@@ -14,7 +14,7 @@ from shapley.search import Limits, Saving, SetSearch
 from shapley.search.known import KnownGame
 from shapley.search.pool import every_set, near_sets
 from shapley.search.scale import make_scale
-from surrogate.belief import process_belief
+from surrogate.process.belief import process_belief
 
 N = 10
 COUNTS = (1, 2, 3, 4, 5)

@@ -16,7 +16,7 @@ from shapley import (
     start,
 )
 from shapley.estimator import State
-from surrogate.adaptive import AdaptiveValues, fit_values
+from surrogate.process.adaptive import AdaptiveValues, fit_values
 
 
 def layered(n, seed=0):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sampling import stream
-from surrogate.conformal import Conformal
+from surrogate.model.conformal import Conformal
 
 
 def test_quantile_is_the_finite_sample_one():

@@ -8,9 +8,9 @@ import surrogate
 assert "jax" not in sys.modules, "importing the room must not import JAX"
 import jax
 before = {k: v for k, v in jax.config.values.items()}
-import surrogate.regressor
+import surrogate.model.regressor
 assert before == dict(jax.config.values.items()), "importing must not configure JAX"
-from surrogate.device import computing
+from surrogate.ensemble.device import computing
 with computing():
     assert jax.numpy.zeros(2).devices() == {jax.devices("cpu")[0]}
 assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"

@@ -5,7 +5,7 @@ import pytest
 
 from sampling import enumerate_all
 from shapley import Status, TableGame, advance, estimate, exact_values, regression_values, start
-from surrogate.estimators import SurrogateValues, cross_fitted
+from surrogate.model.estimators import SurrogateValues, cross_fitted
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from explorer_samples import LayerLoss
 
 from sampling import enumerate_all, stream
 from surrogate import SurrogateRegressor
-from surrogate.prediction import predict_learners
+from surrogate.ensemble.prediction import predict_learners
 
 
 def game_of(n, rough):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sampling import enumerate_all, stream
-from surrogate.process import _evidence, _pack, _prior, _unpack, fit_process
+from surrogate.process.kernel import _evidence, _pack, _prior, _unpack, fit_process
 
 
 def product_game(signs):

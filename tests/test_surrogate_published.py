@@ -8,7 +8,7 @@ from shapley_games import CountingGame, additive, smooth
 
 from sampling import enumerate_all, stratified
 from shapley import FunctionGame
-from surrogate.published import (
+from surrogate.baselines.cooperative_game import (
     AS_PUBLISHED,
     Training,
     cooperative_game,

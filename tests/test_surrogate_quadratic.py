@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sampling import enumerate_all, stream
-from surrogate.quadratic import fit_quadratic, pair_features
+from surrogate.ensemble.pairwise import fit_quadratic, pair_features
 
 
 def quadratic_game(n: int, seed: int):

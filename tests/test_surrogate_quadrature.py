@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from sampling import enumerate_all
-from surrogate.posterior import choose, value_posterior
-from surrogate.process import Kernel, covariance
-from surrogate.quadrature import shapley_covariance, shapley_functional
+from surrogate.process.kernel import Kernel, covariance
+from surrogate.process.posterior import choose, value_posterior
+from surrogate.process.quadrature import shapley_covariance, shapley_functional
 
 
 def weights_of(n):

@@ -8,10 +8,10 @@ from sklearn.model_selection import KFold, cross_val_score
 
 from sampling import enumerate_all, random_of_sizes, stream
 from surrogate import SurrogateGame, SurrogateRegressor, evaluate
-from surrogate.ensemble import LEARNERS, assign_folds, member_mix
-from surrogate.evaluation import Evaluation, gradient_boosting, ridge_pairs
-from surrogate.prediction import predict_learners
-from surrogate.scores import score
+from surrogate.ensemble.ensemble import LEARNERS, assign_folds, member_mix
+from surrogate.ensemble.prediction import predict_learners
+from surrogate.model.evaluation import Evaluation, gradient_boosting, ridge_pairs
+from surrogate.model.scores import score
 
 N, M = 12, 300
 # One shape for all tests that need no accuracy, so that it compiles once.

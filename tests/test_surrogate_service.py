@@ -10,10 +10,10 @@ import pytest
 from service_samples import PLAYERS, N, SampleSource, ToyMeasurer, sample
 from starlette.testclient import TestClient
 
+from layershap.serve.http import Limits, create_app
+from layershap.serve.http.oracle import Oracle, steps_from
+from layershap.serve.http.packed_pattern import packed_pattern
 from sampling import stream
-from surrogate.service import Limits, create_app
-from surrogate.service.oracle import Oracle, steps_from
-from surrogate.service.packed_pattern import packed_pattern
 
 
 @pytest.fixture(scope="module")

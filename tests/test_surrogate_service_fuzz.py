@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (  # noqa: E402
 )
 from service_samples import SampleSource, ToyMeasurer, serving  # noqa: E402
 
-from surrogate.service import Limits, create_app  # noqa: E402
+from layershap.serve.http import Limits, create_app  # noqa: E402
 
 CHECKS = [
     not_a_server_error,

@@ -7,11 +7,11 @@ import numpy as np
 from service_samples import PLAYERS, N, SampleSource, sample, serving
 from starlette.testclient import TestClient
 
-from surrogate.service import Limits, Snapshot, create_app
-from surrogate.service.batching import Batcher
-from surrogate.service.errors import ServiceError
-from surrogate.service.limits import RateLimit
-from surrogate.service.oracle import Oracle
+from layershap.serve.http import Limits, Snapshot, create_app
+from layershap.serve.http.batching import Batcher
+from layershap.serve.http.errors import ServiceError
+from layershap.serve.http.limits import RateLimit
+from layershap.serve.http.oracle import Oracle
 
 
 def rows(count: int, seed: int = 0) -> np.ndarray:

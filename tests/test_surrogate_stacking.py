@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sampling import stream
-from surrogate.stacking import stacking_weights
+from surrogate.ensemble.stacking import stacking_weights
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sampling import enumerate_all, stream
-from surrogate.trees import fit_trees
+from surrogate.ensemble.trees import fit_trees
 
 N = 9
 

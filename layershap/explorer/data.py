@@ -17,7 +17,7 @@ from layershap.utilities import parse_utilities
 from llm.players import Roster, Slot, make_roster
 from shapley import Values
 from surrogate import SurrogateRegressor, load
-from surrogate.measured import check_measured
+from surrogate.model.measured import check_measured
 
 __all__ = ["SCHEMA", "Exploration", "Verified", "explorer_data", "gather"]
 

@@ -9,7 +9,7 @@ from layershap.stages.design import OPENING, Round, joined, new_rows
 from layershap.stages.plan import Plan
 from layershap.workspace import CALIBRATION, Workspace
 from shapley import State, start
-from surrogate.adaptive import AdaptiveValues
+from surrogate.process.adaptive import AdaptiveValues
 
 __all__ = ["estimator", "has_ends", "measured_state", "next_round"]
 

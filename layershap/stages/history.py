@@ -9,7 +9,7 @@ import numpy as np
 
 from layershap.stages.plan import Plan
 from shapley import State, Values, advise
-from surrogate.adaptive import AdaptiveValues, fit_values
+from surrogate.process.adaptive import AdaptiveValues, fit_values
 
 __all__ = ["ErrorPoint", "budget_to_halve", "error_history"]
 

@@ -25,7 +25,7 @@ from layershap.workspace import CALIBRATION, Workspace
 from sampling import keys, without
 from shapley import State
 from shapley.search import FoundSets, Limits, SetSearch, propose
-from surrogate.belief import process_belief
+from surrogate.process.belief import process_belief
 
 __all__ = ["search"]
 

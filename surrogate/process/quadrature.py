@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import gammaln
 
-from surrogate.process import Kernel
+from surrogate.process.kernel import Kernel
 
 __all__ = ["shapley_covariance", "shapley_functional"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
-from surrogate.regressor import SurrogateRegressor
+from surrogate.model.regressor import SurrogateRegressor
 
 __all__ = ["check_measured"]
 

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from surrogate.service.errors import REQUEST_ID, ServiceError, error_response
-from surrogate.service.limits import Limits, RateLimit
-from surrogate.service.metrics import ServiceMetrics
+from layershap.serve.http.errors import REQUEST_ID, ServiceError, error_response
+from layershap.serve.http.limits import Limits, RateLimit
+from layershap.serve.http.metrics import ServiceMetrics
 
 __all__ = ["OPEN_PATHS", "Gate"]
 

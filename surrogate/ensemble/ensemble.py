@@ -11,11 +11,11 @@ from jaxtyping import Bool, Float, Int
 from threadpoolctl import threadpool_limits
 
 from sampling import keys, stream
-from surrogate.network import PENALTIES, Networks, train_networks
-from surrogate.process import Kernel, Process, fit_process
-from surrogate.quadratic import Quadratic, fit_quadratic
-from surrogate.stacking import stacking_weights
-from surrogate.trees import Trees, fit_trees
+from surrogate.ensemble.network import PENALTIES, Networks, train_networks
+from surrogate.ensemble.pairwise import Quadratic, fit_quadratic
+from surrogate.ensemble.stacking import stacking_weights
+from surrogate.ensemble.trees import Trees, fit_trees
+from surrogate.process.kernel import Kernel, Process, fit_process
 
 __all__ = [
     "LEARNERS",

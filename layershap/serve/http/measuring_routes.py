@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 
-from surrogate.service import requests, schemas
-from surrogate.service.errors import ServiceError
-from surrogate.service.jobs import JobBoard
-from surrogate.service.reading import read_many
-from surrogate.service.service import Service
+from layershap.serve.http import requests, schemas
+from layershap.serve.http.errors import ServiceError
+from layershap.serve.http.jobs import JobBoard
+from layershap.serve.http.reading import read_many
+from layershap.serve.http.service import Service
 
 __all__ = ["measuring_routes"]
 

@@ -33,7 +33,7 @@ from jaxtyping import Bool, Float
 from sampling import even_quotas, full, stratified, stream
 from shapley.baselines import Found, in_order
 from shapley.game import Game
-from surrogate.device import computing
+from surrogate.ensemble.device import computing
 
 __all__ = [
     "AS_PUBLISHED",

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool
 from pydantic import BaseModel
 
-from surrogate.service.errors import ServiceError
-from surrogate.service.oracle import Oracle
+from layershap.serve.http.errors import ServiceError
+from layershap.serve.http.oracle import Oracle
 
 __all__ = ["given_form", "read_many", "read_one", "read_player"]
 

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from shapley import Values
-from surrogate.measured import check_measured
-from surrogate.regressor import SurrogateRegressor
+from surrogate.model.measured import check_measured
+from surrogate.model.regressor import SurrogateRegressor
 
 __all__ = ["Snapshot", "Source", "named_players"]
 

@@ -9,13 +9,13 @@ import numpy as np
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from layershap.serve.http import requests, schemas
+from layershap.serve.http.errors import ServiceError
+from layershap.serve.http.oracle import Oracle
+from layershap.serve.http.reading import read_player
+from layershap.serve.http.service import Service
+from layershap.serve.http.snapshot import Snapshot
 from shapley import Values as ShapleyValues
-from surrogate.service import requests, schemas
-from surrogate.service.errors import ServiceError
-from surrogate.service.oracle import Oracle
-from surrogate.service.reading import read_player
-from surrogate.service.service import Service
-from surrogate.service.snapshot import Snapshot
 
 __all__ = ["finding_routes", "passes"]
 

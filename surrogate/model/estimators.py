@@ -13,8 +13,8 @@ from shapley.estimators import CrossFitted, Exact, LeverageRegression
 from shapley.indices.corrected import corrected_values
 from shapley.indices.monte_carlo import surrogate_values
 from shapley.values import Values
-from surrogate.game import SurrogateGame
-from surrogate.regressor import SurrogateRegressor
+from surrogate.model.game import SurrogateGame
+from surrogate.model.regressor import SurrogateRegressor
 
 __all__ = ["SurrogateValues", "cross_fitted"]
 

@@ -12,19 +12,19 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from surrogate.service import schemas
-from surrogate.service.errors import ServiceError, install_handlers
-from surrogate.service.finding_routes import finding_routes
-from surrogate.service.gate import Gate
-from surrogate.service.jobs import Measurer
-from surrogate.service.limits import Limits
-from surrogate.service.measuring_routes import measuring_routes
-from surrogate.service.metrics import CONTENT_TYPE_LATEST
-from surrogate.service.packed_pattern import packed_pattern
-from surrogate.service.predict_routes import predict_routes
-from surrogate.service.reference import reference_page
-from surrogate.service.service import Service
-from surrogate.service.snapshot import Source
+from layershap.serve.http import schemas
+from layershap.serve.http.errors import ServiceError, install_handlers
+from layershap.serve.http.finding_routes import finding_routes
+from layershap.serve.http.gate import Gate
+from layershap.serve.http.jobs import Measurer
+from layershap.serve.http.limits import Limits
+from layershap.serve.http.measuring_routes import measuring_routes
+from layershap.serve.http.metrics import CONTENT_TYPE_LATEST
+from layershap.serve.http.packed_pattern import packed_pattern
+from layershap.serve.http.predict_routes import predict_routes
+from layershap.serve.http.reference import reference_page
+from layershap.serve.http.service import Service
+from layershap.serve.http.snapshot import Source
 
 __all__ = ["create_app"]
 

@@ -9,10 +9,10 @@ from fastapi import APIRouter
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from surrogate.service import requests, schemas
-from surrogate.service.oracle import Answers, Oracle, Step, steps_from
-from surrogate.service.reading import read_many, read_one
-from surrogate.service.service import Service
+from layershap.serve.http import requests, schemas
+from layershap.serve.http.oracle import Answers, Oracle, Step, steps_from
+from layershap.serve.http.reading import read_many, read_one
+from layershap.serve.http.service import Service
 
 __all__ = ["predict_routes"]
 

@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from sampling import stream
-from surrogate.device import computing
-from surrogate.ensemble import NETWORKS, Ensemble, member_mix
-from surrogate.network import Networks
-from surrogate.process import Process
-from surrogate.trees import Trees
+from surrogate.ensemble.device import computing
+from surrogate.ensemble.ensemble import NETWORKS, Ensemble, member_mix
+from surrogate.ensemble.network import Networks
+from surrogate.ensemble.trees import Trees
+from surrogate.process.kernel import Process
 
 __all__ = ["Predictor", "predict_learners"]
 

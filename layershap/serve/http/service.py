@@ -12,13 +12,13 @@ from functools import partial
 import numpy as np
 from jaxtyping import Bool
 
-from surrogate.service.batching import Batcher
-from surrogate.service.errors import ServiceError
-from surrogate.service.jobs import JobBoard, Measurer
-from surrogate.service.limits import Limits
-from surrogate.service.metrics import ServiceMetrics
-from surrogate.service.oracle import Answers, Oracle
-from surrogate.service.snapshot import Snapshot, Source
+from layershap.serve.http.batching import Batcher
+from layershap.serve.http.errors import ServiceError
+from layershap.serve.http.jobs import JobBoard, Measurer
+from layershap.serve.http.limits import Limits
+from layershap.serve.http.metrics import ServiceMetrics
+from layershap.serve.http.oracle import Answers, Oracle
+from layershap.serve.http.snapshot import Snapshot, Source
 
 __all__ = ["Service"]
 

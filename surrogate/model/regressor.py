@@ -9,10 +9,10 @@ from jaxtyping import Float
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from surrogate.conformal import Conformal
-from surrogate.ensemble import LEARNERS, NETWORKS, FitSettings, Warm, fit_ensemble
-from surrogate.prediction import Predictor, predict_learners
-from surrogate.scores import score
+from surrogate.ensemble.ensemble import LEARNERS, NETWORKS, FitSettings, Warm, fit_ensemble
+from surrogate.ensemble.prediction import Predictor, predict_learners
+from surrogate.model.conformal import Conformal
+from surrogate.model.scores import score
 
 __all__ = ["SurrogateRegressor"]
 

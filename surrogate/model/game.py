@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from sampling import keys, stream
 from shapley.game import default_players
-from surrogate.regressor import SurrogateRegressor
+from surrogate.model.regressor import SurrogateRegressor
 
 __all__ = ["SurrogateGame"]
 

@@ -13,8 +13,8 @@ import optax
 from flax import nnx
 from jaxtyping import Float, Int
 
-from surrogate.device import computing
-from surrogate.quadratic import Quadratic
+from surrogate.ensemble.device import computing
+from surrogate.ensemble.pairwise import Quadratic
 
 __all__ = ["Member", "Networks", "train_networks"]
 

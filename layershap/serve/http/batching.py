@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from surrogate.service.errors import ServiceError
-from surrogate.service.oracle import Oracle
+from layershap.serve.http.errors import ServiceError
+from layershap.serve.http.oracle import Oracle
 
 __all__ = ["Batcher"]
 

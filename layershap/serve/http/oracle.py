@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from layershap.serve.http.snapshot import Snapshot, named_players
 from sampling import keys
-from surrogate.service.snapshot import Snapshot, named_players
 
 __all__ = ["Answers", "Oracle", "Step", "steps_from"]
 

@@ -11,10 +11,10 @@ from jaxtyping import Bool, Float, Int
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
 
-from surrogate.conformal import Conformal
-from surrogate.quadratic import pair_features
-from surrogate.regressor import SurrogateRegressor
-from surrogate.scores import Scores, by_stratum, score
+from surrogate.ensemble.pairwise import pair_features
+from surrogate.model.conformal import Conformal
+from surrogate.model.regressor import SurrogateRegressor
+from surrogate.model.scores import Scores, by_stratum, score
 
 __all__ = ["BASELINES", "SURROGATE", "Evaluation", "evaluate", "gradient_boosting", "ridge_pairs"]
 

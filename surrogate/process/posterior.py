@@ -9,8 +9,8 @@ import scipy.linalg
 from jaxtyping import Bool, Float, Int
 
 from sampling.prefix_costs import Costs
-from surrogate.process import Kernel, covariance
-from surrogate.quadrature import shapley_covariance, shapley_functional
+from surrogate.process.kernel import Kernel, covariance
+from surrogate.process.quadrature import shapley_covariance, shapley_functional
 
 __all__ = ["ValuePosterior", "choose", "value_posterior"]
 

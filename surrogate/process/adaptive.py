@@ -15,8 +15,8 @@ from sampling.prefix_costs import Costs
 from shapley.estimator import State
 from shapley.estimators.state import exact_if_complete, unmeasured
 from shapley.values import Status, Values
-from surrogate.posterior import ValuePosterior, choose, value_posterior
-from surrogate.process import fit_kernel
+from surrogate.process.kernel import fit_kernel
+from surrogate.process.posterior import ValuePosterior, choose, value_posterior
 
 __all__ = ["AdaptiveValues", "LearnedValues", "fit_values"]
 
@@ -60,7 +60,7 @@ class AdaptiveValues:
     Opens with all, none, the single removals, the single players and some complement pairs. From
     then on, a Gaussian process is fitted to what is known, and the next coalitions are those whose
     utilities lower the summed variance of the values most, in steps of at most ``growth`` times
-    what is known. The values are the process's own, in closed form (:mod:`surrogate.quadrature`),
+    what is known. The values are the process's own, in closed form (:mod:`surrogate.process.quadrature`),
     so that they are a weighted sum of the measured utilities with the best weights under the
     process. Measurements of any other origin may be among the state's; no law of sampling is
     assumed. The sum of the values is ``v(N) - v(empty)``.

@@ -10,7 +10,7 @@ import scipy.linalg
 from jaxtyping import Bool, Float
 
 from sampling.streams import stream
-from surrogate.process import Kernel, covariance, fit_kernel
+from surrogate.process.kernel import Kernel, covariance, fit_kernel
 
 __all__ = ["ProcessBelief", "process_belief"]
 

@@ -14,15 +14,15 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from surrogate.conformal import Conformal
-from surrogate.ensemble import LEARNERS, Ensemble
-from surrogate.network import Networks
-from surrogate.prediction import Predictor
-from surrogate.process import Kernel, Process
-from surrogate.quadratic import Quadratic
-from surrogate.regressor import SurrogateRegressor
-from surrogate.scores import Scores
-from surrogate.trees import Trees
+from surrogate.ensemble.ensemble import LEARNERS, Ensemble
+from surrogate.ensemble.network import Networks
+from surrogate.ensemble.pairwise import Quadratic
+from surrogate.ensemble.prediction import Predictor
+from surrogate.ensemble.trees import Trees
+from surrogate.model.conformal import Conformal
+from surrogate.model.regressor import SurrogateRegressor
+from surrogate.model.scores import Scores
+from surrogate.process.kernel import Kernel, Process
 
 __all__ = ["SCHEMA", "SurrogateNotFound", "SurrogateUnreadable", "load", "save"]
 

@@ -15,8 +15,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from jaxtyping import Bool
 
-from surrogate.service.errors import ServiceError
-from surrogate.service.limits import Limits
+from layershap.serve.http.errors import ServiceError
+from layershap.serve.http.limits import Limits
 
 __all__ = ["ENDED", "Job", "JobBoard", "Measurer", "MeasuringFailed", "Report"]
 

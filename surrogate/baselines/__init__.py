@@ -1,0 +1,1 @@
+"""Published methods that learn the game."""

@@ -1,0 +1,1 @@
+"""The surrogate that people use: a regressor with intervals, scores and a place on the disk."""
