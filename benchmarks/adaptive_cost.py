@@ -24,7 +24,7 @@ from scipy.special import gammaln
 from benchmarks.options import options_parser
 from benchmarks.report_bars import Bar, write
 from benchmarks.surrogate_speed import layer_game
-from llm import count_layer_evaluations
+from decoder import count_layer_evaluations
 from sampling import empty, full
 from sampling.coalitions import enumerate_all
 from sampling.pairs import paired

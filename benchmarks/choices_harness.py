@@ -26,8 +26,7 @@ import torch
 from transformers import AutoConfig, PretrainedConfig
 
 from benchmarks.report_bars import Bar, write
-from layershap.demo import MODEL_DIRECTORY
-from llm import (
+from decoder import (
     MaskedModel,
     ModelSpec,
     Workload,
@@ -37,6 +36,7 @@ from llm import (
     load_tokenizer,
     read_choices,
 )
+from layershap.demo import MODEL_DIRECTORY
 
 _TOLERANCE = 1e-3  # nats, of a whole choice
 
@@ -116,12 +116,12 @@ def main() -> None:
 
 
 def ours(model_dir: Path, files: dict[str, Path], *, bos: bool | None = None) -> Scores:
-    """Scores of this package: as `llm.MaskedModel` measures the whole model, float32.
+    """Scores of this package: as `decoder.MaskedModel` measures the whole model, float32.
 
     Args:
         model_dir: checkpoint directory.
         files: task files by name.
-        bos: see `llm.choices.encode_choices`.
+        bos: see `decoder.data.choices.encode_choices`.
 
     Returns:
         By task: "loglik", one a choice in the order of the file, "acc", "acc_norm", "margin".

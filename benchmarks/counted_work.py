@@ -24,7 +24,7 @@ from jaxtyping import Bool
 from torch import nn
 from transformers import PreTrainedModel
 
-from llm import count_layer_evaluations, find_stack
+from decoder import count_layer_evaluations, find_stack
 
 __all__ = ["CountedWork"]
 

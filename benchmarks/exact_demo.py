@@ -30,9 +30,7 @@ from benchmarks.counted_work import CountedWork
 from benchmarks.plain_loops import deleting_nll, random_llama
 from benchmarks.report_bars import Bar, write
 from benchmarks.steady_memory import keep_freed_memory
-from layershap.demo import MODEL_DIRECTORY
-from layershap.demo.corpus import split_text
-from llm import (
+from decoder import (
     MaskedModel,
     ModelError,
     ModelSpec,
@@ -42,6 +40,8 @@ from llm import (
     load_tokenizer,
     tokenise,
 )
+from layershap.demo import MODEL_DIRECTORY
+from layershap.demo.corpus import split_text
 from sampling import enumerate_all, stream
 from shapley import TableGame, exact_values
 

@@ -26,9 +26,7 @@ import torch
 from jaxtyping import Float
 
 from benchmarks.second_model import EARLY, FINAL, second_model
-from layershap.demo import MODEL_DIRECTORY
-from layershap.demo.corpus import split_text
-from llm import (
+from decoder import (
     MaskedModel,
     ModelSpec,
     checkpoint_fingerprint,
@@ -37,7 +35,9 @@ from llm import (
     load_tokenizer,
     tokenise,
 )
-from llm.players import make_roster
+from decoder.players import make_roster
+from layershap.demo import MODEL_DIRECTORY
+from layershap.demo.corpus import split_text
 from sampling import enumerate_all
 
 __all__ = ["GAMES", "TABLES", "RealGame", "build_tables", "stored_table"]

@@ -5,7 +5,7 @@
 Stratified coalitions that keep 50 to 100 % of the layers of a randomly initialised Llama are
 measured three ways in one process, taking turns:
 
-    walk      `llm.MaskedModel`, all coalitions in one call, its construction included; it gives
+    walk      `decoder.MaskedModel`, all coalitions in one call, its construction included; it gives
               NLL, divergence and top-1 agreement a sequence
     zeroing   one forward a coalition with the removed layers' weights cloned, zeroed, restored;
               the model's own loss (the way of the published code)
@@ -34,7 +34,7 @@ from benchmarks.options import options_parser
 from benchmarks.plain_loops import deleting_nll, random_llama, zeroing_nll
 from benchmarks.report_bars import Bar, write
 from benchmarks.steady_memory import keep_freed_memory
-from llm import MaskedModel, count_layer_evaluations
+from decoder import MaskedModel, count_layer_evaluations
 from sampling import even_quotas, stratified, stream
 
 _DIFFERENCE = {"float32": 1e-4, "bfloat16": 0.05, "float16": 0.01}  # nats per token

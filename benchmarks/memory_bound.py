@@ -137,7 +137,7 @@ def _measure(
     memory: float | None,
     micro_batch: int | None = None,
 ) -> None:
-    from llm import MeasureOptions, ModelSpec, TokenText, Workload, build_evaluator
+    from decoder import MeasureOptions, ModelSpec, TokenText, Workload, build_evaluator
     from sampling import even_quotas, stratified, stream
 
     spec = ModelSpec(directory, device="cpu")

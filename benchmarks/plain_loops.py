@@ -8,8 +8,8 @@ from numpy import ndarray
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from llm import find_stack
-from llm.reduction import reduced
+from decoder import find_stack
+from decoder.surgery.delete import reduced
 
 __all__ = ["deleting_nll", "random_llama", "zeroing_nll"]
 

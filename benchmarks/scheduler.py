@@ -170,7 +170,7 @@ def _real_job(
     folder: Path, layers: int
 ) -> tuple[Callable[[], Evaluator], tuple[str, ...], tuple[Column, ...]]:
     """Returns the factory of a random model's evaluator, its players and what it measures."""
-    from llm import ModelSpec, TokenText, Workload, build_evaluator
+    from decoder import ModelSpec, TokenText, Workload, build_evaluator
 
     model = random_llama(
         width=256, mlp_width=704, layers=layers, heads=4, vocabulary=4096, context=512

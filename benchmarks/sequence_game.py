@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from llm import MaskedModel, Roster
+from decoder import MaskedModel, Roster
 from sampling import keys
 from shapley import FunctionGame, Game
 

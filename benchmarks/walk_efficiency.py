@@ -2,7 +2,7 @@
 
     python -m benchmarks.walk_efficiency --json FILE [--width 768 --layers 12 ...]
 
-Stratified coalitions of a randomly initialised Llama are measured by `llm.MaskedModel`. Its work is
+Stratified coalitions of a randomly initialised Llama are measured by `decoder.MaskedModel`. Its work is
 counted on the distinct prefixes, layers and head, as the projections' matrix products alone:
 attention scores, norms, activations, rotations and the log-sum-exp are not counted, so they lower
 the figure. In the same run, in turns, plain matrix products of exactly these shapes are timed.
@@ -24,7 +24,7 @@ from benchmarks.options import options_parser
 from benchmarks.plain_loops import random_llama
 from benchmarks.report_bars import Bar, write
 from benchmarks.steady_memory import keep_freed_memory
-from llm import MaskedModel, TokenText, Workload, count_layer_evaluations, find_stack
+from decoder import MaskedModel, TokenText, Workload, count_layer_evaluations, find_stack
 from sampling import even_quotas, stratified, stream
 
 _TARGET = {"cpu": 0.75, "cuda": 0.60}

@@ -62,7 +62,7 @@ def _failed(error: Exception) -> None:
 def _ours(error: BaseException) -> bool:
     """Whether the error is one that the rooms raise for people, not a defect."""
     room = type(error).__module__.split(".")[0]
-    return room in {"layershap", "llm", "cluster", "surrogate", "shapley", "sampling"}
+    return room in {"layershap", "decoder", "cluster", "surrogate", "shapley", "sampling"}
 
 
 def _end(message: str, status: int) -> None:

@@ -13,8 +13,8 @@ from jaxtyping import Int
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from llm import Roster
-    from llm.baselines import Merge
+    from decoder import Roster
+    from decoder.baselines import Merge
     from shapley import Game
     from shapley.baselines import PartialGame
 

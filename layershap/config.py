@@ -14,7 +14,7 @@ from layershap.demo import MODEL_DIRECTORY
 from layershap.errors import UserError
 
 if TYPE_CHECKING:
-    from llm import Roster
+    from decoder import Roster
 
 __all__ = ["RunConfig", "Setting"]
 

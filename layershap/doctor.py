@@ -22,7 +22,7 @@ from layershap.workspace import CALIBRATION, HELDOUT, Workspace
 
 __all__ = ["Finding", "diagnose", "package_homes"]
 
-ROOMS = ("layershap", "llm", "cluster", "surrogate", "shapley", "sampling")
+ROOMS = ("layershap", "decoder", "cluster", "surrogate", "shapley", "sampling")
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,8 @@ def _plan(work: Workspace) -> str:
 def _evaluation(work: Workspace) -> str:
     import numpy as np
 
+    from decoder import build_evaluator, count_layer_evaluations
     from layershap.stages.plan import make_plan
-    from llm import build_evaluator, count_layer_evaluations
 
     plan = make_plan(work.config, len(work.players))
     evaluator = build_evaluator(work.spec, work.workload(CALIBRATION), work.options)

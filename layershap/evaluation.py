@@ -20,10 +20,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from decoder.model.loading import ModelSpec, first_line, load_model, load_tokenizer
 from layershap.errors import RunFailed, UserError
 from layershap.harness_scores import Score, read_scores
 from layershap.local_tasks import read_task
-from llm.loading import ModelSpec, first_line, load_model, load_tokenizer
 
 __all__ = ["Evaluation", "evaluate_checkpoint"]
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from decoder.surgery.export import export_checkpoint
 from layershap.errors import UserError
 from layershap.export_notes import model_card, provenance
 from layershap.workspace import Workspace
-from llm.export import export_checkpoint
 
 if TYPE_CHECKING:
-    from llm.export import Export
+    from decoder.surgery.export import Export
 
 __all__ = ["export_set"]
 

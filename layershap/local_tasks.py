@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from decoder.data.choices import fitting_items, read_choices
 from layershap.errors import UserError
-from llm.choices import fitting_items, read_choices
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

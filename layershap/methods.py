@@ -72,7 +72,7 @@ def run_reverse_order(bench: Bench, counts: Sequence[int]) -> BaselineResult:
 
 def run_block_influence(bench: Bench, counts: Sequence[int]) -> BaselineResult:
     """ShortGPT: the lowest scores, one shot."""
-    from llm.baselines import block_influence
+    from decoder.baselines import block_influence
 
     scores, spend = block_influence(bench.model(), bench.tokens, bench.roster)
     return BaselineResult(in_order(np.argsort(scores, kind="stable"), counts), 0, spend.tokens)
@@ -80,7 +80,7 @@ def run_block_influence(bench: Bench, counts: Sequence[int]) -> BaselineResult:
 
 def run_rescored_influence(bench: Bench, counts: Sequence[int]) -> BaselineResult:
     """Block Influence, anew after each removal."""
-    from llm.baselines import rescored_influence
+    from decoder.baselines import rescored_influence
 
     sets, spend = rescored_influence(bench.model(), bench.tokens, bench.roster, counts)
     return BaselineResult(sets, 0, spend.tokens)
@@ -88,7 +88,7 @@ def run_rescored_influence(bench: Bench, counts: Sequence[int]) -> BaselineResul
 
 def run_angular_distance(bench: Bench, counts: Sequence[int]) -> BaselineResult:
     """The adjacent players whose ends are most alike."""
-    from llm.baselines import angular_blocks
+    from decoder.baselines import angular_blocks
 
     sets, spend = angular_blocks(bench.model(), bench.tokens, bench.roster, counts)
     return BaselineResult(sets, 0, spend.tokens)
@@ -109,7 +109,7 @@ def run_shortened_ppl(bench: Bench, counts: Sequence[int]) -> BaselineResult:
 
 def run_shortened_taylor(bench: Bench, counts: Sequence[int]) -> BaselineResult:
     """Shortened-LLaMA by Taylor scores."""
-    from llm.baselines import taylor_removed, taylor_scores
+    from decoder.baselines import taylor_removed, taylor_scores
 
     scores, spend = taylor_scores(bench.model(), bench.tokens, bench.roster)
     first, last = ends_kept(bench.roster.depth)
@@ -127,7 +127,7 @@ def _ends(bench: Bench) -> str:
 
 def run_laco(bench: Bench, counts: Sequence[int]) -> BaselineResult:
     """LaCo: layers merged into earlier ones."""
-    from llm.baselines import laco_merges
+    from decoder.baselines import laco_merges
 
     found, spend = laco_merges(bench.model(), bench.tokens, bench.roster, counts)
     return BaselineResult(
@@ -141,8 +141,8 @@ def run_laco(bench: Bench, counts: Sequence[int]) -> BaselineResult:
 
 def check_mergeable(bench: Bench, counts: Sequence[int]) -> None:
     """Raises UnsupportedModel, a ValueError, where layers cannot be added to each other."""
-    from llm import find_stack
-    from llm.baselines.merging import check_alike
+    from decoder import find_stack
+    from decoder.surgery.merge import check_alike
 
     model = bench.model()
     check_alike(model, find_stack(model))
@@ -152,7 +152,7 @@ def check_contiguous(method: str) -> Callable[[Bench, Sequence[int]], None]:
     """A check that there are so many players side by side."""
 
     def check(bench: Bench, counts: Sequence[int]) -> None:
-        from llm.baselines.arguments import segments
+        from decoder.baselines.arguments import segments
 
         for count in counts:
             segments(bench.roster, count, method)
@@ -176,7 +176,7 @@ def run_evopress(metric: str) -> Run:
 
 def run_clp_gate(bench: Bench, counts: Sequence[int]) -> BaselineResult:
     """The segment under CLP's gate."""
-    from llm.baselines import clp_segments
+    from decoder.baselines import clp_segments
 
     sets, spend = clp_segments(bench.model(), bench.tokens, bench.roster, counts, seed=bench.seed)
     return BaselineResult(sets, 0, spend.tokens)

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from cluster import Campaign
+    from decoder import Roster
+    from decoder.surgery.export import Export
     from layershap.standing import Standing
-    from llm import Roster
-    from llm.export import Export
     from surrogate import SurrogateRegressor
 
 __all__ = ["OpenedRun", "open_run"]
@@ -371,7 +371,7 @@ class OpenedRun:
 
     @cached_property
     def _roster(self) -> Roster:
-        from llm.players import make_roster
+        from decoder.players import make_roster
 
         with self._campaign() as campaign:
             details = campaign.details

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from decoder.players import Roster
 from layershap.config import RunConfig
 from layershap.directory import RunDirectory
 from layershap.explorer import gather
 from layershap.serve.http import Snapshot
-from llm.players import Roster
 from shapley import Values
 
 __all__ = ["RunSource"]

@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layershap.config import RunConfig
-from layershap.demo.corpus import Split, split_text
-from layershap.errors import UserError
-from layershap.utilities import parse_utilities
-from llm import (
+from decoder import (
     ChoiceTask,
     TextError,
     TokenText,
@@ -25,6 +21,10 @@ from llm import (
     split_items,
     tokenise,
 )
+from layershap.config import RunConfig
+from layershap.demo.corpus import Split, split_text
+from layershap.errors import UserError
+from layershap.utilities import parse_utilities
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -14,18 +14,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from cluster import Column
-from layershap.config import RunConfig
-from layershap.console import Console
-from layershap.costs import head_cost, player_costs
-from layershap.directory import RunDirectory
-from layershap.errors import UserError
-from layershap.heartbeat import Heart
-from layershap.interrupts import kept_handler
-from layershap.logs import logged
-from layershap.removal import removal_text
-from layershap.texts import Texts, load_texts
-from layershap.utilities import Utility, parse_utilities
-from llm import (
+from decoder import (
     MeasureOptions,
     ModelSpec,
     Roster,
@@ -37,14 +26,25 @@ from llm import (
     make_roster,
     pick_device,
 )
-from llm.loading import load_config
+from decoder.cost.relative import head_cost, player_costs
+from decoder.model.loading import load_config
+from layershap.config import RunConfig
+from layershap.console import Console
+from layershap.directory import RunDirectory
+from layershap.errors import UserError
+from layershap.heartbeat import Heart
+from layershap.interrupts import kept_handler
+from layershap.logs import logged
+from layershap.removal import removal_text
+from layershap.texts import Texts, load_texts
+from layershap.utilities import Utility, parse_utilities
 
 if TYPE_CHECKING:
     import torch
 
     from cluster import Campaign, Crew, Ledger, Summary
+    from decoder import Footprint
     from layershap.best_so_far import Leader
-    from llm import Footprint
 
 __all__ = ["Workspace", "open_workspace"]
 
@@ -85,14 +85,14 @@ class Workspace:
     @cached_property
     def dtype(self) -> str:
         """Precision of the measured model."""
-        from llm import resolve_dtype
+        from decoder import resolve_dtype
 
         return str(resolve_dtype(self.spec, self.device)).removeprefix("torch.")
 
     @cached_property
     def footprint(self) -> Footprint:
         """The size of the model, from its files."""
-        from llm import footprint
+        from decoder import footprint
 
         with self.console.status(f"looking at {self.config.title}"):
             return footprint(self.spec, self.device)
@@ -197,7 +197,7 @@ class Workspace:
 
     def fingerprint(self, name: str) -> str:
         """Content hash of all that a measurement on this text depends on."""
-        from llm.fingerprint import combine
+        from decoder.evaluate.fingerprint import combine
 
         names = [slot.name for slot in self.roster.slots]
         names += [f"protected {name}" for name in self.roster.protected]
@@ -267,7 +267,7 @@ class Workspace:
 
     @cached_property
     def _model_fingerprint(self) -> str:
-        from llm import checkpoint_fingerprint
+        from decoder import checkpoint_fingerprint
 
         with self.console.status(f"reading the weights of {self.config.title}"):
             return checkpoint_fingerprint(self.spec)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from cluster import Column, Ledger
+from decoder.players import make_roster
 from layershap.config import RunConfig
 from layershap.directory import RunDirectory
-from llm.players import make_roster
 from sampling import enumerate_all, stream
 from shapley import exact_values
 from surrogate import SurrogateRegressor, save

@@ -21,7 +21,7 @@ PAGES = sorted(
 )
 BESIDE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "cluster/examples/README.md")]
 FILES = ("layershap.json",)
-ROOMS = ("layershap", "llm", "cluster", "surrogate", "shapley", "sampling")
+ROOMS = ("layershap", "decoder", "cluster", "surrogate", "shapley", "sampling")
 
 LINES = list(
     dict.fromkeys(

@@ -13,12 +13,12 @@ from shapley_games import smooth
 from test_layershap_cli import checkpoint, refused
 
 from cluster import Ledger
+from decoder import make_roster
 from layershap.baselines import BASELINES, find_baselines
 from layershap.bench import Bench
 from layershap.config import RunConfig
 from layershap.directory import RunDirectory
 from layershap.errors import UserError
-from llm import make_roster
 from shapley.baselines import WholeGame
 
 __all__ = ["checkpoint"]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from transformers import LlamaForCausalLM
 
+from decoder import MaskedModel, ModelSpec, load_model, load_tokenizer
 from layershap.config import RunConfig
 from layershap.demo import MODEL_DIRECTORY
 from layershap.texts import load_texts
-from llm import MaskedModel, ModelSpec, load_model, load_tokenizer
 from sampling import anchors
 
 SPEC = ModelSpec(str(MODEL_DIRECTORY))

@@ -11,11 +11,11 @@ import pytest
 import torch
 from command_line import call
 
+from decoder import ModelSpec, load_model, load_tokenizer
+from decoder.surgery.delete import delete_layers
 from layershap.demo import MODEL_DIRECTORY
 from layershap.harness_scores import read_scores
 from layershap.local_tasks import read_task
-from llm import ModelSpec, load_model, load_tokenizer
-from llm.reduction import delete_layers
 
 TEXT = "".join(
     f"def area_{i}(width, height):\n    return width * height + {i}\n\n" for i in range(120)

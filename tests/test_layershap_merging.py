@@ -7,9 +7,9 @@ import pytest
 import torch
 from tiny_models import tiny_model
 
-from layershap.merging import merged_metrics
-from llm import MaskedModel, TokenText, Workload
-from llm.baselines import Merge, merged
+from decoder import MaskedModel, TokenText, Workload
+from decoder.baselines import Merge, merged
+from decoder.surgery.merged_metrics import merged_metrics
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from decoder.players import make_roster
 from layershap.errors import UserError
 from layershap.sets import read_sets
-from llm.players import make_roster
 
 
 def removed(roster, remove=None, keep=None):

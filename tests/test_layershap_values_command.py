@@ -388,7 +388,7 @@ def test_it_starts_without_the_heavy_rooms(here):
         "import sys; from layershap.__main__ import main\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code\n"
-        "heavy = {'torch', 'ray', 'transformers', 'jax', 'sklearn', 'llm', 'cluster'}\n"
+        "heavy = {'torch', 'ray', 'transformers', 'jax', 'sklearn', 'decoder', 'cluster'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     command = [sys.executable, "-c", code, "values", "--table", "table.npy", "--budget", "60"]

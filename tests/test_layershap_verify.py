@@ -13,6 +13,9 @@ from test_layershap_cli import checkpoint
 from transformers import AutoModelForCausalLM
 
 from cluster import Column, Ledger
+from decoder import find_stack
+from decoder.baselines import Merge, merged
+from decoder.surgery.delete import reduced
 from layershap.config import RunConfig
 from layershap.console import Console
 from layershap.demo.corpus import documents
@@ -23,9 +26,6 @@ from layershap.stages.heldout import HeldOut
 from layershap.stages.timing import measure_sizes
 from layershap.texts import TextPart
 from layershap.workspace import HELDOUT, open_workspace
-from llm import find_stack
-from llm.baselines import Merge, merged
-from llm.reduction import reduced
 from sampling import stream
 from shapley.uncertainty.paired import matched_interval, paired_interval
 

@@ -8,9 +8,8 @@ import torch
 from tiny_models import VOCABULARY, tiny_model
 from torch.nn import functional
 
-from layershap.demo import MODEL_DIRECTORY
-from llm import MaskedModel, ModelSpec, find_stack, load_model, make_roster
-from llm.baselines import (
+from decoder import MaskedModel, ModelSpec, find_stack, load_model, make_roster
+from decoder.baselines import (
     GateSettings,
     Spend,
     angular_blocks,
@@ -23,8 +22,9 @@ from llm.baselines import (
     taylor_removed,
     taylor_scores,
 )
-from llm.influence import block_influence as influence_scores
-from llm.reduction import reduced
+from decoder.baselines.block_influence import block_influence as influence_scores
+from decoder.surgery.delete import reduced
+from layershap.demo import MODEL_DIRECTORY
 
 TOKENS = np.random.default_rng(0).integers(2, VOCABULARY, size=(3, 12))
 IDS = torch.from_numpy(TOKENS)

@@ -8,8 +8,8 @@ import torch
 from tiny_models import VOCABULARY, tiny_model
 from torch.nn import functional
 
-from llm import MaskedModel, UnsupportedModel, find_stack, make_roster
-from llm.baselines import Merge, laco_merges, merged
+from decoder import MaskedModel, UnsupportedModel, find_stack, make_roster
+from decoder.baselines import Merge, laco_merges, merged
 
 TOKENS = np.random.default_rng(0).integers(2, VOCABULARY, size=(3, 12))
 IDS = torch.from_numpy(TOKENS)

@@ -11,10 +11,10 @@ from tiny_models import VOCABULARY, tiny_model
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from llm.branches import Branches, find_branches, run_attention, run_mlp, run_whole
-from llm.errors import UnsupportedModel
-from llm.structure import find_stack
-from llm.trace import LayerCall, Trace, record
+from decoder.errors import UnsupportedModel
+from decoder.model.branches import Branches, find_branches, run_attention, run_mlp, run_whole
+from decoder.model.structure import find_stack
+from decoder.model.trace import LayerCall, Trace, record
 
 TOKENS = torch.randint(2, VOCABULARY, (2, 9), generator=torch.Generator().manual_seed(3))
 

@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from tiny_models import FAMILIES, tiny_model
 from transformers import T5Config, T5ForConditionalGeneration
 
-from llm.checkpoint import checkpoint_fingerprint, footprint, resolve_dtype, skeleton
-from llm.errors import ModelError
-from llm.loading import ModelSpec, load_model
+from decoder.checkpoint.inspect import checkpoint_fingerprint, footprint, resolve_dtype, skeleton
+from decoder.errors import ModelError
+from decoder.model.loading import ModelSpec, load_model
 
 CPU = torch.device("cpu")
 GPU = torch.device("cuda")  # named, never touched
@@ -198,10 +198,10 @@ def test_weights_that_are_missing_or_of_another_shape(saved, tmp_path):
 
 _FROM_THE_HUB = """
 import sys, torch
-from llm.checkpoint import checkpoint_fingerprint, footprint
-from llm.errors import ModelError
-from llm.loading import ModelSpec
-from llm.offload import load_streamed
+from decoder.checkpoint.inspect import checkpoint_fingerprint, footprint
+from decoder.errors import ModelError
+from decoder.model.loading import ModelSpec
+from decoder.checkpoint.offload import load_streamed
 spec = ModelSpec("some/model", device="cpu")
 print(checkpoint_fingerprint(spec))
 model, store = load_streamed(spec, torch.device("cpu"))

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from layershap.demo import MODEL_DIRECTORY
-from llm import ModelSpec, load_model, load_tokenizer
-from llm.choices import (
+from decoder import ModelSpec, load_model, load_tokenizer
+from decoder.data.choices import (
     ChoiceItem,
     ChoiceTask,
     encode_choices,
@@ -20,7 +19,8 @@ from llm.choices import (
     read_choices,
     split_items,
 )
-from llm.errors import TaskError
+from decoder.errors import TaskError
+from layershap.demo import MODEL_DIRECTORY
 
 CONTEXT = 48
 ITEMS = [

@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 from tiny_models import FAMILIES, VOCABULARY, tiny_model
 from transformers import AutoModelForCausalLM
 
+from decoder import MaskedModel, ModelError, ModelSpec, find_stack, make_roster
+from decoder.baselines.block_influence import block_influence
+from decoder.cost.speed import measure_speed
+from decoder.surgery.delete import reduced
+from decoder.surgery.export import export_checkpoint
 from layershap.demo.tokenizer import train_tokenizer
-from llm import MaskedModel, ModelError, ModelSpec, find_stack, make_roster
-from llm.export import export_checkpoint
-from llm.influence import block_influence
-from llm.reduction import reduced
-from llm.speed import measure_speed
 
 TOKENS = np.random.default_rng(0).integers(2, VOCABULARY, size=(2, 16))
 SUBLAYERS = make_roster("sublayers", 5)

@@ -15,12 +15,12 @@ from tiny_models import FAMILIES, tiny_model
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from llm import MaskedModel, find_stack
-from llm.branches import Branches, find_branches, run_attention, run_mlp
-from llm.silence import listened
-from llm.structure import Stack
-from llm.tail import injected
-from llm.trace import Trace, record
+from decoder import MaskedModel, find_stack
+from decoder.model.branches import Branches, find_branches, run_attention, run_mlp
+from decoder.model.lm_head import injected
+from decoder.model.null_branch import listened
+from decoder.model.structure import Stack
+from decoder.model.trace import Trace, record
 
 TOKENS = np.random.default_rng(0).integers(2, 90, size=(3, 12))
 IDS = torch.from_numpy(TOKENS)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from llm.fingerprint import combine
-from llm.text import text_fingerprint
+from decoder.data.text import text_fingerprint
+from decoder.evaluate.fingerprint import combine
 
 TOKENS = np.random.default_rng(0).integers(2, 97, size=(2, 8))
 

@@ -11,8 +11,7 @@ from tiny_models import tiny_model
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel, T5Config, T5ForConditionalGeneration
 
-from layershap.demo.tokenizer import train_tokenizer
-from llm import (
+from decoder import (
     ModelError,
     ModelSpec,
     UnsupportedModel,
@@ -22,6 +21,7 @@ from llm import (
     make_roster,
     pick_device,
 )
+from layershap.demo.tokenizer import train_tokenizer
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import torch
 from test_llm_workload import task, text
 from tiny_models import VOCABULARY, tiny_model
 
-from llm import (
+from decoder import (
     MaskedModel,
     MeasureOptions,
     ModelError,
@@ -25,8 +25,8 @@ from llm import (
     make_roster,
     measuring,
 )
-from llm.memory import is_out_of_memory, peak_bytes
-from llm.plan import WalkPlan
+from decoder.evaluate.memory import is_out_of_memory, peak_bytes
+from decoder.evaluate.walk_plan import WalkPlan
 from sampling import enumerate_all, stream
 
 TOKENS = np.random.default_rng(0).integers(2, VOCABULARY, size=(3, 12))
@@ -163,7 +163,7 @@ def test_memory_that_runs_out_halves_the_plan_until_it_fits():
         import numpy as np
         import torch
         from benchmarks.plain_loops import random_llama
-        from llm import MaskedModel
+        from decoder import MaskedModel
         from sampling import enumerate_all
 
         torch.set_num_threads(1)

@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import FAMILIES, VOCABULARY, tiny_model
 
-from llm.errors import ModelError, UnsupportedModel
-from llm.loading import ModelSpec, load_model
-from llm.offload import Source, load_streamed
-from llm.structure import find_stack
-from llm.trace import record
+from decoder.checkpoint.offload import Source, load_streamed
+from decoder.errors import ModelError, UnsupportedModel
+from decoder.model.loading import ModelSpec, load_model
+from decoder.model.structure import find_stack
+from decoder.model.trace import record
 
 CPU = torch.device("cpu")
 TOKENS = torch.randint(2, VOCABULARY, (2, 12), generator=torch.Generator().manual_seed(0))
@@ -229,10 +229,10 @@ def test_missing_experts(tmp_path):
 
 _WALK = """
 import json, re, sys, torch
-from llm.checkpoint import checkpoint_fingerprint, footprint
-from llm.loading import ModelSpec
-from llm.offload import load_streamed
-from llm.structure import find_stack
+from decoder.checkpoint.inspect import checkpoint_fingerprint, footprint
+from decoder.model.loading import ModelSpec
+from decoder.checkpoint.offload import load_streamed
+from decoder.model.structure import find_stack
 
 def memory(what):
     return int(re.search(what + r":\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1024
@@ -311,7 +311,7 @@ def test_memory_stays_at_one_layer(family, layers, stored, used, tmp_path):
 
 
 def test_layers_that_share_weights_are_not_supported(saved, monkeypatch):
-    import llm.offload
+    import decoder.checkpoint.offload
 
     def shared(*arguments):
         model = skeleton(*arguments)
@@ -319,6 +319,6 @@ def test_layers_that_share_weights_are_not_supported(saved, monkeypatch):
         layers[3].mlp = layers[1].mlp
         return model
 
-    skeleton = llm.offload.skeleton
-    monkeypatch.setattr(llm.offload, "skeleton", shared)
+    skeleton = decoder.checkpoint.offload.skeleton
+    monkeypatch.setattr(decoder.checkpoint.offload, "skeleton", shared)
     refused(saved, "share weights", "--memory", kind=UnsupportedModel)

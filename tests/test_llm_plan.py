@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm.errors import ModelError
-from llm.plan import GIB, Needs, WalkPlan, make_plan, shrunk
+from decoder.errors import ModelError
+from decoder.evaluate.walk_plan import GIB, Needs, WalkPlan, make_plan, shrunk
 
 NEEDS = Needs(
     state=4096,

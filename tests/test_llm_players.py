@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm.players import Roster, Unit, make_roster
+from decoder.players import Roster, Unit, make_roster
 
 
 @st.composite

@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import FAMILIES, VOCABULARY, tiny_model
 
-from llm import find_stack, make_roster
-from llm.reduction import reduced_settings, zero_halves
-from llm.repacking import (
+from decoder import find_stack, make_roster
+from decoder.model.halves import find_sides
+from decoder.model.trace import record
+from decoder.surgery.delete import reduced_settings, zero_halves
+from decoder.surgery.repack import (
     Block,
     packed,
     plan_blocks,
@@ -22,8 +24,6 @@ from llm.repacking import (
     repacked_halves,
     zeroed_halves,
 )
-from llm.sides import find_sides
-from llm.trace import record
 
 IDS = torch.from_numpy(np.random.default_rng(0).integers(2, VOCABULARY, size=(2, 12)))
 ROSTER = make_roster("sublayers", 5)

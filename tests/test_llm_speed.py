@@ -9,14 +9,14 @@ import pytest
 import torch
 from tiny_models import VOCABULARY, tiny_model
 
-from llm.decoding import cut_prompt, decode, prefill
-from llm.occupancy import cache_bytes, measure_occupancy
-from llm.player_costs import player_costs
-from llm.players import make_roster
-from llm.reduction import reduced
-from llm.repacking import packed, plan_packing
-from llm.speed import measure_speed, median_interval
-from llm.structure import find_stack
+from decoder.cost.decoding import cut_prompt, decode, prefill
+from decoder.cost.occupancy import cache_bytes, measure_occupancy
+from decoder.cost.player_costs import player_costs
+from decoder.cost.speed import measure_speed, median_interval
+from decoder.model.structure import find_stack
+from decoder.players import make_roster
+from decoder.surgery.delete import reduced
+from decoder.surgery.repack import packed, plan_packing
 from sampling import stream
 
 TOKENS = np.random.default_rng(0).integers(0, VOCABULARY, (2, 60))
@@ -233,7 +233,7 @@ class Clock:
 def test_times_are_given_to_whom_they_belong(kind, monkeypatch):
     """MLPs and a head that take a known time, and nothing else takes any."""
     clock = Clock()
-    monkeypatch.setattr("llm.player_costs.time", clock)
+    monkeypatch.setattr("decoder.cost.player_costs.time", clock)
     model = tiny_model("llama")
     waits = [0.01, 0.03, 0.02, 0.05, 0.04]
     for layer, seconds in zip(model.model.layers, waits, strict=True):

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm import count_layer_evaluations
-from llm.walk import kept_lists, sweep
+from decoder import count_layer_evaluations
+from decoder.evaluate.walk import kept_lists, sweep
 
 
 @st.composite

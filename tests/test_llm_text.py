@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
+from decoder import TextError, cut_sequences, read_dataset, read_file, text, tokenise
 from layershap.demo.tokenizer import END_OF_TEXT, train_tokenizer
-from llm import TextError, cut_sequences, read_dataset, read_file, text, tokenise
 
 STREAM = np.arange(2, 102)
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import VOCABULARY, tiny_model
 
-from llm import (
+from decoder import (
     TEXT_METRICS,
     MaskedModel,
     ModelError,
@@ -17,7 +17,7 @@ from llm import (
     count_layer_evaluations,
     find_stack,
 )
-from llm.walk import kept_lists, walk
+from decoder.evaluate.walk import kept_lists, walk
 from sampling import enumerate_all
 
 TOKENS = np.random.default_rng(0).integers(2, VOCABULARY, size=(3, 12))

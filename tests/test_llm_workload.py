@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm import TextError, TokenText, Workload
-from llm.choices import ChoiceTask
-from llm.workload import batches, task_batches
+from decoder import TextError, TokenText, Workload
+from decoder.data.choices import ChoiceTask
+from decoder.data.workload import batches, task_batches
 
 
 def text(rows=5, length=9, seed=0):

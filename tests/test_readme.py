@@ -57,7 +57,7 @@ def test_linked_files_exist():
 def test_all_public_names_exist():
     import importlib
 
-    for room in ("llm", "cluster", "surrogate", "shapley", "sampling"):
+    for room in ("decoder", "cluster", "surrogate", "shapley", "sampling"):
         module = importlib.import_module(room)
         assert sorted(set(module.__all__)) == sorted(module.__all__)
         for name in module.__all__:

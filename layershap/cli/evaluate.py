@@ -66,10 +66,10 @@ def evaluate(
     import json
     from dataclasses import asdict
 
+    from decoder.model.loading import ModelSpec
     from layershap.console import Console
     from layershap.directory import write_whole
     from layershap.evaluation import evaluate_checkpoint
-    from llm.loading import ModelSpec
 
     if batch_size != "auto" and not (batch_size.isdecimal() and int(batch_size)):
         raise UserError(f"--batch-size {batch_size}: must be a number from 1, or auto")

@@ -11,7 +11,7 @@ from layershap.cli.options import read_run, run_argument
 from layershap.errors import UserError
 
 if TYPE_CHECKING:
-    from llm.export import Export
+    from decoder.surgery.export import Export
 
 __all__ = ["export"]
 
@@ -42,11 +42,11 @@ def export(run: Path, remove: str | None, count: int | None, destination: Path) 
     saving once more are compared with what was measured, before it gets its name. Beside the
     weights lie `layershap.json` and a model card.
     """
+    from decoder.checkpoint.saving import refuse_taken
     from layershap.config import parse_removed
     from layershap.console import Console
     from layershap.exporting import export_set
     from layershap.workspace import open_workspace
-    from llm.saving import refuse_taken
 
     config, directory = read_run(run)
     if (remove is None) == (count is None):

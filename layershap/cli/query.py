@@ -31,10 +31,10 @@ def query(run: Path, remove: str | None, keep: str | None, level: float, as_json
     import numpy as np
 
     from cluster import Ledger
+    from decoder.players import make_roster
     from layershap.config import parse_removed
     from layershap.utilities import parse_utilities
     from layershap.workspace import CALIBRATION
-    from llm.players import make_roster
     from sampling import without
     from surrogate import load
 

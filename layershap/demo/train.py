@@ -21,11 +21,11 @@ from torch.distributed import FileStore  # type: ignore[attr-defined]
 from torch.multiprocessing.spawn import spawn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from decoder.model.structure import find_stack
+from decoder.surgery.delete import reduced
 from layershap.demo.corpus import SPLITS, Split, documents
 from layershap.demo.tokenizer import END_OF_TEXT, train_tokenizer
 from layershap.demo.trigram import Trigram
-from llm.reduction import reduced
-from llm.structure import find_stack
 
 __all__ = ["Recipe", "train"]
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from decoder.players import Roster, Slot, make_roster
 from layershap.config import RunConfig
 from layershap.directory import RunDirectory
 from layershap.explorer.weights import packed, packed_bits, surrogate_weights
 from layershap.utilities import parse_utilities
-from llm.players import Roster, Slot, make_roster
 from shapley import Values
 from surrogate import SurrogateRegressor, load
 from surrogate.model.measured import check_measured

@@ -20,14 +20,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from cluster import Column
+from decoder import TEXT_METRICS
+from decoder.baselines.block_influence import block_influence
 from layershap.baselines import BASELINES, find_baselines
 from layershap.bench import Baseline, BaselineResult, Bench
 from layershap.console import clock
 from layershap.errors import RunFailed, UserError
 from layershap.stages.measure import counted_game, measured_game
 from layershap.workspace import CALIBRATION, Workspace
-from llm import TEXT_METRICS
-from llm.influence import block_influence
 from sampling import without
 from shapley import FunctionGame, Game, greedy_removal
 from shapley.baselines import PartialGame, in_order, reverse_order, single_ablation
@@ -193,7 +193,7 @@ def _utilities(work: Workspace, result: BaselineResult) -> dict[int, float | Non
         work.measure(CALIBRATION, rows)
         found = campaign.read(rows).utilities
     else:
-        from layershap.merging import merged_metrics
+        from decoder.surgery.merged_metrics import merged_metrics
 
         workload = work.workload(CALIBRATION)
         steps = work.console.steps("measuring merged models", result.merges.values())

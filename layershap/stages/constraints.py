@@ -16,7 +16,7 @@ def search_limits(work: Workspace) -> tuple[Limits, tuple[int, ...]]:
     """Limits of the search and the numbers of players to remove.
 
     Targets of size and speed become savings that the removed players must reach together, each
-    player counted by what it costs on this machine (`llm.player_costs`). Without ``--remove`` the
+    player counted by what it costs on this machine (`decoder.cost.player_costs`). Without ``--remove`` the
     counts are then the smallest that can reach them.
 
     Raises:
@@ -46,7 +46,7 @@ def _savings(work: Workspace) -> tuple[Saving, ...]:
     targets = dict(_targets(work))
     if not targets:
         return ()
-    from llm.player_costs import player_costs
+    from decoder.cost.player_costs import player_costs
 
     tokens = work.texts.calibration.tokens
     with work.console.status(f"timing every {work.config.noun} by itself"):

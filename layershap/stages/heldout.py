@@ -147,9 +147,9 @@ def _merged(
     work: Workspace, variants: Sequence[Variant], dense: Mapping[str, Float[np.ndarray, "W"]]
 ) -> dict[Variant, dict[str, Float[np.ndarray, "W"]]]:
     """Merged models: no coalition of the whole model is one, so the ledger cannot hold them."""
-    from layershap.merging import merged_metrics
-    from llm import MaskedModel
-    from llm.baselines import Merge
+    from decoder import MaskedModel
+    from decoder.baselines import Merge
+    from decoder.surgery.merged_metrics import merged_metrics
 
     workload = work.workload(HELDOUT)
     everything = np.ones((1, work.roster.depth), dtype=bool)

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
+from decoder import find_stack
+from decoder.cost.speed import Speed, measure_speed
+from decoder.surgery.repack import Block, Packing, packed, plan_packing
 from layershap.console import Steps
 from layershap.stages.contenders import Variant
 from layershap.workspace import Workspace
-from llm import find_stack
-from llm.repacking import Block, Packing, packed, plan_packing
-from llm.speed import Speed, measure_speed
 
 __all__ = ["measure_sizes"]
 

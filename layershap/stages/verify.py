@@ -11,7 +11,7 @@
   `difference_lower` and `difference_upper` (paired, 95 %), `kl`, `top1`; `texts`, one a source of
   the text: `name`, `tokens`, `difference`, `lower`, `upper`; `tasks`, by metric: `value`,
   `difference`, `lower`, `upper`;
-- `speed`, unless `--speed-rounds 0`: the fields of `llm.speed.Speed`, of the model as
+- `speed`, unless `--speed-rounds 0`: the fields of `decoder.cost.speed.Speed`, of the model as
   `layershap export` writes it (merged layers apart);
 - `against_best`: the baseline of this count that costs least on this very text, which favours it:
   `method`, `removed`, and `difference` (this set minus that one), `lower`, `upper`; null without

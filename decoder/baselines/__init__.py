@@ -1,0 +1,32 @@
+"""Published pruning methods that look inside the model, one a file, each with what it costs.
+
+Every one leaves the model bit for bit as it was. Those that only ask a game for utilities (greedy
+removal, single ablation, evolution) are in `shapley`.
+"""
+
+from __future__ import annotations
+
+from decoder.baselines.angular import angular_blocks, angular_distances
+from decoder.baselines.clp import GateSettings, clp_segments, gates
+from decoder.baselines.influence import block_influence, rescored_influence
+from decoder.baselines.laco import Merged, laco_merges
+from decoder.baselines.spend import Spend
+from decoder.baselines.taylor import taylor_removed, taylor_scores
+from decoder.surgery.merge import Merge, merged
+
+__all__ = [
+    "GateSettings",
+    "Merge",
+    "Merged",
+    "Spend",
+    "angular_blocks",
+    "angular_distances",
+    "block_influence",
+    "clp_segments",
+    "gates",
+    "laco_merges",
+    "merged",
+    "rescored_influence",
+    "taylor_removed",
+    "taylor_scores",
+]

@@ -1,0 +1,1 @@
+"""The files of a checkpoint: read piece by piece, brought in layer by layer, written whole."""

@@ -1,0 +1,1 @@
+"""Masked evaluation: many coalitions in one walk over shared prefixes."""

@@ -1,0 +1,1 @@
+"""The decoder itself: loading, its stack of layers, their calls and their halves."""

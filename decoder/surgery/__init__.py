@@ -1,0 +1,1 @@
+"""Smaller models for real: layers deleted, halves repacked, layers merged, checkpoints written."""
