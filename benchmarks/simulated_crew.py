@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from cluster import Crew, Evaluator
-from cluster.actors import Hello, Reply, Worker
+from cluster.scheduler.worker import Hello, Reply, Worker
 
 __all__ = ["TOKENS", "Hall", "SeatedCrew", "Sleeper"]
 

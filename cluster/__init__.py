@@ -3,11 +3,6 @@
 Importing this package does not import Ray: reading a ledger needs none.
 """
 
-from cluster.actors import Evaluator, Factory
-from cluster.campaign import Campaign
-from cluster.columns import Column
-from cluster.crew import Crew
-from cluster.driver import measure
 from cluster.errors import (
     CampaignMismatch,
     ClusterUnreachable,
@@ -17,12 +12,17 @@ from cluster.errors import (
     WorkerFailed,
     WorkerRefused,
 )
-from cluster.ledger import Event, Ledger
-from cluster.outcome import Progress, Summary
-from cluster.records import Counts, Records
-from cluster.schedule import contiguous_runs
-from cluster.session import Session, connect
-from cluster.table import export_table
+from cluster.ledger.campaign import Campaign
+from cluster.ledger.columns import Column
+from cluster.ledger.export import export_table
+from cluster.ledger.ledger import Event, Ledger
+from cluster.ledger.records import Counts, Records
+from cluster.scheduler.chunking import contiguous_runs
+from cluster.scheduler.measure import measure
+from cluster.scheduler.pool import Crew
+from cluster.scheduler.session import Session, connect
+from cluster.scheduler.summary import Progress, Summary
+from cluster.scheduler.worker import Evaluator, Factory
 
 __all__ = [
     "Campaign",

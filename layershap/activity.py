@@ -65,7 +65,7 @@ def look(directory: RunDirectory, ledger: Ledger, now: float) -> Activity:
         ledger: its ledger.
         now: seconds since the epoch.
     """
-    from cluster.holder import find_holder
+    from cluster.ledger.lock_holder import find_holder
 
     seconds, last = ledger.fetch("SELECT sum(seconds), max(created) FROM measurements")[0]
     holder = find_holder(directory.ledger)

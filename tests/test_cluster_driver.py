@@ -9,7 +9,7 @@ import pytest
 
 import sampling
 from cluster import Crew, Ledger, Summary, WorkerFailed, WorkerRefused, measure
-from cluster.news import Measured
+from cluster.scheduler.events import Measured
 
 ROWS = sampling.enumerate_all(6)
 pytestmark = pytest.mark.usefixtures("ray_address")

@@ -106,7 +106,7 @@ def test_an_empty_campaign_is_a_table_without_rows(tmp_path):
 def test_batches_make_no_difference(ledger, tmp_path, monkeypatch):
     whole, pieces = tmp_path / "whole.parquet", tmp_path / "pieces.parquet"
     export_table(ledger.campaign("calibration"), whole, vectors=True)
-    monkeypatch.setattr("cluster.table.ROWS_A_BATCH", 7)
+    monkeypatch.setattr("cluster.ledger.export.ROWS_A_BATCH", 7)
     assert export_table(ledger.campaign("calibration"), pieces, vectors=True) == 64
     one, other = parquet.read_table(whole), parquet.read_table(pieces)
     assert one.drop_columns(["nll.each", "kl.each", "top1.each", "utility"]).equals(

@@ -17,7 +17,7 @@ import pytest
 
 import sampling
 from cluster import Crew, Ledger, connect, measure
-from cluster.room import Node, room
+from cluster.scheduler.capacity import Node, room
 
 ROWS = sampling.enumerate_all(6)
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import sampling
 from cluster import contiguous_runs, schedule
-from cluster.backlog import Backlog, Pace
-from cluster.schedule import costs
+from cluster.scheduler.chunking import costs
+from cluster.scheduler.queue import Backlog, Pace
 
 
 @st.composite

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cluster import Column
-from cluster.records import Records
+from cluster.ledger.records import Records
 from layershap.config import RunConfig
 from layershap.stages.confidence import TextErrors, confidence, rankings, text_uncertainty
 from layershap.stages.history import ErrorPoint, budget_to_halve, error_history

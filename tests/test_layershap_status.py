@@ -18,7 +18,7 @@ import pytest
 from command_line import call
 
 from cluster import Ledger
-from cluster.holder import find_holder
+from cluster.ledger.lock_holder import find_holder
 from layershap.activity import Activity, verb
 from layershap.best_so_far import Leader
 from layershap.cli import commands

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.errors import ClusterUnreachable
-from cluster.room import alive_nodes, room
+from cluster.scheduler.capacity import alive_nodes, room
 
 __all__ = ["Session", "connect"]
 

@@ -12,11 +12,11 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Bool
 
-from cluster.actors import Factory, Worker
-from cluster.backlog import Chunk
 from cluster.errors import WorkerFailed
-from cluster.news import Arrived, Cause, Died, Measured, Member, News, NodeGone
-from cluster.room import Node, alive_nodes, check_room, room
+from cluster.scheduler.capacity import Node, alive_nodes, check_room, room
+from cluster.scheduler.events import Arrived, Cause, Died, Measured, Member, News, NodeGone
+from cluster.scheduler.queue import Chunk
+from cluster.scheduler.worker import Factory, Worker
 
 __all__ = ["Crew"]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from cluster.errors import LedgerCorrupt, LedgerError, LedgerLocked
-from cluster.lock import WriterLock
-from cluster.migration import upgrade
-from cluster.schema import SCHEMA_VERSION, create, damaged, is_empty, verify, version
+from cluster.ledger.lock import WriterLock
+from cluster.ledger.migration import upgrade
+from cluster.ledger.schema import SCHEMA_VERSION, create, damaged, is_empty, verify, version
 
 __all__ = ["Database"]
 
@@ -20,7 +20,7 @@ BUSY_SECONDS = 30.0
 
 
 class Database:
-    """An open file with the tables of :mod:`cluster.schema`; :class:`cluster.Ledger` owns it.
+    """An open file with the tables of :mod:`cluster.ledger.schema`; :class:`cluster.Ledger` owns it.
 
     Args:
         path: the file. A writer creates it and its directory, and upgrades an older one.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from cluster.columns import Column, find
+from cluster.ledger.columns import Column, find
 
 __all__ = ["Counts", "Records", "join"]
 

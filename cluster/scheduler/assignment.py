@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cluster.backlog import LEAST_SECONDS, Backlog
-from cluster.crew import Crew
-from cluster.news import Member
+from cluster.scheduler.events import Member
+from cluster.scheduler.pool import Crew
+from cluster.scheduler.queue import LEAST_SECONDS, Backlog
 
 __all__ = ["hand_out"]
 

@@ -6,9 +6,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cluster.actors import Hello, Reply
-from cluster.backlog import Chunk, Pace
-from cluster.room import Node
+from cluster.scheduler.capacity import Node
+from cluster.scheduler.queue import Chunk, Pace
+from cluster.scheduler.worker import Hello, Reply
 
 __all__ = ["Arrived", "Cause", "Died", "Measured", "Member", "News", "NodeGone"]
 

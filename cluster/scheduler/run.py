@@ -9,14 +9,14 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool
 
-from cluster.actors import Fault, Reply
-from cluster.backlog import Backlog, Chunk
-from cluster.campaign import Campaign
-from cluster.crew import Crew
 from cluster.errors import LedgerError, WorkerFailed, WorkerRefused
-from cluster.handout import hand_out
-from cluster.news import Arrived, Died, Measured, Member, News, NodeGone
-from cluster.outcome import Progress, Summary
+from cluster.ledger.campaign import Campaign
+from cluster.scheduler.assignment import hand_out
+from cluster.scheduler.events import Arrived, Died, Measured, Member, News, NodeGone
+from cluster.scheduler.pool import Crew
+from cluster.scheduler.queue import Backlog, Chunk
+from cluster.scheduler.summary import Progress, Summary
+from cluster.scheduler.worker import Fault, Reply
 
 __all__ = ["Run"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cluster.columns import Column, to_json, widths
 from cluster.errors import LedgerCorrupt
-from cluster.schema import SCHEMA_VERSION, TABLES, damaged, version
+from cluster.ledger.columns import Column, to_json, widths
+from cluster.ledger.schema import SCHEMA_VERSION, TABLES, damaged, version
 
 __all__ = ["upgrade"]
 

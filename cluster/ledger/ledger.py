@@ -13,10 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from cluster.campaign import Campaign
-from cluster.columns import Column, from_json, to_json, widths
-from cluster.database import Database
 from cluster.errors import CampaignMismatch, LedgerError
+from cluster.ledger.campaign import Campaign
+from cluster.ledger.columns import Column, from_json, to_json, widths
+from cluster.ledger.database import Database
 
 __all__ = ["Event", "Ledger"]
 

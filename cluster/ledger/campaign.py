@@ -12,12 +12,12 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 import sampling
-from cluster.columns import Column, find, pack, unpack
 from cluster.errors import LedgerError
-from cluster.records import Counts, Records, join
+from cluster.ledger.columns import Column, find, pack, unpack
+from cluster.ledger.records import Counts, Records, join
 
 if TYPE_CHECKING:
-    from cluster.ledger import Ledger
+    from cluster.ledger.ledger import Ledger
 
 __all__ = ["Campaign"]
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cluster.campaign import Campaign
-from cluster.columns import to_json
 from cluster.errors import LedgerError
-from cluster.records import Records
+from cluster.ledger.campaign import Campaign
+from cluster.ledger.columns import to_json
+from cluster.ledger.records import Records
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from cluster.schedule import costs, next_stop
+from cluster.scheduler.chunking import costs, next_stop
 
 __all__ = ["Backlog", "Chunk", "Pace"]
 

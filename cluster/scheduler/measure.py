@@ -12,12 +12,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 import sampling
-from cluster.actors import Factory
-from cluster.backlog import Backlog
-from cluster.campaign import Campaign
-from cluster.crew import Crew
-from cluster.outcome import Progress, Summary
-from cluster.run import Run
+from cluster.ledger.campaign import Campaign
+from cluster.scheduler.pool import Crew
+from cluster.scheduler.queue import Backlog
+from cluster.scheduler.run import Run
+from cluster.scheduler.summary import Progress, Summary
+from cluster.scheduler.worker import Factory
 
 __all__ = ["measure"]
 

@@ -1,0 +1,1 @@
+"""What was measured, in one SQLite file that no crash can hurt. Never imports Ray."""
