@@ -13,10 +13,10 @@ import numpy as np
 from benchmarks.report_bars import Bar
 from benchmarks.sequence_game import PartsOf, SequenceGame
 from decoder import ModelSpec, cut_sequences, load_model, load_tokenizer, make_roster, tokenise
-from layershap.baselines import BASELINES
-from layershap.bench import Bench
 from layershap.demo import MODEL_DIRECTORY
 from layershap.demo.corpus import Split, split_text
+from layershap.methods.catalog import BASELINES
+from layershap.methods.protocol import Bench
 from sampling import without
 from shapley import BudgetedGame, Game
 from shapley.estimator import State, start

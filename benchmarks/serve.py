@@ -200,8 +200,8 @@ def _served(run: Path) -> Iterator[tuple[str, int]]:
 def _made(folder: Path, n: int) -> Path:
     """Writes the run directory of a synthetic game: ledger, surrogate and configuration."""
     from cluster import Column, Ledger
-    from layershap.config import RunConfig
-    from layershap.directory import RunDirectory
+    from layershap.runs.config import RunConfig
+    from layershap.runs.directory import RunDirectory
     from surrogate import SurrogateRegressor, save
 
     directory = RunDirectory(folder / f"players-{n}")

@@ -13,21 +13,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from layershap.answers import Measurement, Prediction
-    from layershap.launching import run
-    from layershap.opened import OpenedRun
-    from layershap.opened import open_run as open
-    from layershap.standing import Standing
+    from layershap.api.answers import Measurement, Prediction
+    from layershap.api.launching import run
+    from layershap.api.opened import OpenedRun
+    from layershap.api.opened import open_run as open
+    from layershap.status.standing import Standing
 
 __all__ = ["Measurement", "OpenedRun", "Prediction", "Standing", "open", "run"]
 
 _HOMES = {
-    "Measurement": ("answers", "Measurement"),
-    "OpenedRun": ("opened", "OpenedRun"),
-    "Prediction": ("answers", "Prediction"),
-    "Standing": ("standing", "Standing"),
-    "open": ("opened", "open_run"),
-    "run": ("launching", "run"),
+    "Measurement": ("api.answers", "Measurement"),
+    "OpenedRun": ("api.opened", "OpenedRun"),
+    "Prediction": ("api.answers", "Prediction"),
+    "Standing": ("status.standing", "Standing"),
+    "open": ("api.opened", "open_run"),
+    "run": ("api.launching", "run"),
 }
 
 

@@ -19,7 +19,7 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import click
 
-    from layershap.interrupts import stoppable
+    from layershap.terminal.signals import stoppable
 
     status: object = None
     with stoppable() as stop:
@@ -47,7 +47,7 @@ def _stopped(word: str, status: int) -> None:
 
 def _failed(error: Exception) -> None:
     from layershap.errors import RunFailed
-    from layershap.logs import log_of
+    from layershap.terminal.log_file import log_of
 
     ours = _ours(error)
     if isinstance(error, RunFailed) or (ours and isinstance(error, RuntimeError)):

@@ -11,8 +11,8 @@ import numpy as np
 
 from cluster import Column, Ledger
 from decoder.players import make_roster
-from layershap.config import RunConfig
-from layershap.directory import RunDirectory
+from layershap.runs.config import RunConfig
+from layershap.runs.directory import RunDirectory
 from sampling import enumerate_all, stream
 from shapley import exact_values
 from surrogate import SurrogateRegressor, save

@@ -7,8 +7,6 @@ import math
 
 import numpy as np
 
-from layershap.estimate import Estimate
-from layershap.frontier import OWN, WHOLE, FrontierPoint, marked
 from layershap.report import (
     Against,
     Dense,
@@ -23,6 +21,8 @@ from layershap.report import (
     TextCost,
     TextFacts,
 )
+from layershap.results.estimate import Estimate
+from layershap.results.frontier import OWN, WHOLE, FrontierPoint, marked
 from sampling import random_of_sizes, stream
 
 DENSE_NLL = 2.653

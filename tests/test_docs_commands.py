@@ -12,9 +12,9 @@ import pytest
 from typed_commands import ROOT, blocks, check_command, shell_lines, spoken_commands
 
 import layershap
-from layershap.baselines import BASELINES
+from layershap.api.opened import OpenedRun
 from layershap.cli import COMMANDS
-from layershap.opened import OpenedRun
+from layershap.methods.catalog import BASELINES
 
 PAGES = sorted(
     page for page in (ROOT / "docs").rglob("*.md") if not page.is_relative_to(ROOT / "docs/_build")
@@ -171,7 +171,7 @@ def test_names_that_do_not_exist_are_seen():
 
 
 def test_settings_of_run_in_python_exist():
-    from layershap.config import RunConfig
+    from layershap.runs.config import RunConfig
 
     for page, code in BLOCKS:
         for call in re.findall(r"layershap\.run\((.*?)\)$", code, flags=re.M):

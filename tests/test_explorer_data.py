@@ -12,10 +12,10 @@ import pytest
 from command_line import call
 from explorer_samples import sample_run
 
-from layershap.config import RunConfig
 from layershap.explorer import explorer_data, gather, render_explorer
 from layershap.explorer.bundle import bundle
 from layershap.explorer.weights import packed, packed_bits
+from layershap.runs.config import RunConfig
 from sampling import enumerate_all
 from surrogate import load
 

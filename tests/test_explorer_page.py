@@ -14,10 +14,10 @@ from chromium import CTRL, SHIFT, chromium, needed_chromium
 from explorer_samples import MEASURED, sample_run
 
 from cluster import Ledger
-from layershap.config import RunConfig
 from layershap.explorer import explorer_data, explorer_page, export_explorer, gather
 from layershap.explorer.bundle import bundle_folder
 from layershap.explorer.page import FOLDER
+from layershap.runs.config import RunConfig
 from sampling import stream
 from surrogate import load
 from surrogate.ensemble.ensemble import NETWORKS, member_mix

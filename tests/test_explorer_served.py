@@ -7,7 +7,7 @@ from chromium import chromium, needed_chromium
 from explorer_samples import sample_run
 from service_process import served
 
-from layershap.opened import open_run
+from layershap.api.opened import open_run
 
 PROGRAM = needed_chromium()
 

@@ -14,11 +14,11 @@ from test_layershap_cli import checkpoint, refused
 
 from cluster import Ledger
 from decoder import make_roster
-from layershap.baselines import BASELINES, find_baselines
-from layershap.bench import Bench
-from layershap.config import RunConfig
-from layershap.directory import RunDirectory
 from layershap.errors import UserError
+from layershap.methods.catalog import BASELINES, find_baselines
+from layershap.methods.protocol import Bench
+from layershap.runs.config import RunConfig
+from layershap.runs.directory import RunDirectory
 from shapley.baselines import WholeGame
 
 __all__ = ["checkpoint"]

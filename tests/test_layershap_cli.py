@@ -15,14 +15,14 @@ from transformers import AutoModelForCausalLM
 
 from cluster import Ledger
 from layershap.cli import COMMANDS, commands
-from layershap.config import RunConfig
-from layershap.console import Console
 from layershap.demo.corpus import documents
 from layershap.demo.tokenizer import train_tokenizer
-from layershap.directory import RunDirectory
 from layershap.errors import UserError
+from layershap.runs.config import RunConfig
+from layershap.runs.directory import RunDirectory
+from layershap.runs.session import open_workspace
 from layershap.stages.until import values_until
-from layershap.workspace import open_workspace
+from layershap.terminal.console import Console
 from sampling import keys
 
 OPTIONS = ["--remove", "1-2", "--sequences", "3", "--heldout-sequences", "4", "--speed-rounds", "2"]

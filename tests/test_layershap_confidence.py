@@ -7,10 +7,10 @@ import pytest
 
 from cluster import Column
 from cluster.ledger.records import Records
-from layershap.config import RunConfig
+from layershap.runs.config import RunConfig
+from layershap.runs.plan import make_plan
 from layershap.stages.confidence import TextErrors, confidence, rankings, text_uncertainty
 from layershap.stages.history import ErrorPoint, budget_to_halve, error_history
-from layershap.stages.plan import make_plan
 from sampling import campaign_design, stream
 from shapley import FunctionGame, Status, Values, regression_operator, start
 from surrogate.process.adaptive import AdaptiveValues

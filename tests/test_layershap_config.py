@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from layershap.config import RunConfig
 from layershap.errors import UserError
-from layershap.stages.plan import make_plan
+from layershap.runs.config import RunConfig
+from layershap.runs.plan import make_plan
 
 
 def test_round_trip(tmp_path):

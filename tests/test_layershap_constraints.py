@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from layershap.config import RunConfig
-from layershap.console import Console
-from layershap.directory import RunDirectory
 from layershap.errors import UserError
+from layershap.runs.config import RunConfig
+from layershap.runs.directory import RunDirectory
+from layershap.runs.session import open_workspace
 from layershap.stages.constraints import search_limits
-from layershap.workspace import open_workspace
+from layershap.terminal.console import Console
 from sampling import without
 
 PARAMETERS = 4_048_800  # of the embedded model

@@ -7,9 +7,9 @@ import pytest
 from transformers import LlamaForCausalLM
 
 from decoder import MaskedModel, ModelSpec, load_model, load_tokenizer
-from layershap.config import RunConfig
 from layershap.demo import MODEL_DIRECTORY
-from layershap.texts import load_texts
+from layershap.runs.config import RunConfig
+from layershap.runs.texts import load_texts
 from sampling import anchors
 
 SPEC = ModelSpec(str(MODEL_DIRECTORY))

@@ -10,15 +10,15 @@ import pytest
 from test_layershap_cli import OPTIONS, call, checkpoint, refused
 
 from cluster import Ledger
-from layershap.config import RunConfig
-from layershap.console import Console
-from layershap.directory import RunDirectory
 from layershap.errors import UserError
+from layershap.runs.config import RunConfig
+from layershap.runs.directory import RunDirectory
+from layershap.runs.plan import make_plan
+from layershap.runs.session import open_workspace
 from layershap.stages.choosing import next_round
 from layershap.stages.design import joined, read_design, read_rounds
 from layershap.stages.measure import measure
-from layershap.stages.plan import make_plan
-from layershap.workspace import open_workspace
+from layershap.terminal.console import Console
 from sampling import keys
 
 __all__ = ["checkpoint"]

@@ -14,8 +14,8 @@ from command_line import call
 from decoder import ModelSpec, load_model, load_tokenizer
 from decoder.surgery.delete import delete_layers
 from layershap.demo import MODEL_DIRECTORY
-from layershap.harness_scores import read_scores
-from layershap.local_tasks import read_task
+from layershap.harness.local_tasks import read_task
+from layershap.harness.scores import read_scores
 
 TEXT = "".join(
     f"def area_{i}(width, height):\n    return width * height + {i}\n\n" for i in range(120)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from layershap.export_notes import measured_facts, model_card
+from layershap.export.notes import measured_facts, model_card
 
 WHOLE = {
     "nll": 2.5,

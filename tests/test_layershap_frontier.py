@@ -7,8 +7,16 @@ import math
 
 import pytest
 
-from layershap.estimate import Estimate
-from layershap.frontier import AXES, OWN, WHOLE, FrontierPoint, marked, non_dominated, points
+from layershap.results.estimate import Estimate
+from layershap.results.frontier import (
+    AXES,
+    OWN,
+    WHOLE,
+    FrontierPoint,
+    marked,
+    non_dominated,
+    points,
+)
 
 PLAYERS = tuple(f"L{index}" for index in range(6))
 

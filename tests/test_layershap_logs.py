@@ -10,8 +10,8 @@ import pytest
 from command_line import call
 
 from layershap import logs
-from layershap.console import Console
-from layershap.logs import log_of, logged, without_secrets
+from layershap.terminal.console import Console
+from layershap.terminal.log_file import log_of, logged, without_secrets
 
 
 def test_a_run_says_in_its_log_what_it_said_on_the_console(finished_run):
@@ -55,7 +55,7 @@ def test_what_was_said_before_the_directory_was_there_is_kept(tmp_path):
         folder.mkdir()
         console.warn("after")
     text = (folder / "log.txt").read_text()
-    assert text.index("INFO layershap.console: before") < text.index("WARNING")
+    assert text.index("INFO layershap.terminal.console: before") < text.index("WARNING")
     console.say("outside")
     assert "outside" not in (folder / "log.txt").read_text()
     assert logging.getLogger("layershap").level == logging.NOTSET

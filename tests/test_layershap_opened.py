@@ -19,9 +19,9 @@ from transformers import AutoModelForCausalLM
 
 import layershap
 from cluster import Ledger
+from layershap.api.frames import interactions_frame, pairs_frame
+from layershap.api.notebook import Card
 from layershap.errors import UserError
-from layershap.frames import interactions_frame, pairs_frame
-from layershap.notebook import Card
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import pytest
 from command_line import call
 from test_layershap_frontier import ROWS, content
 
-from layershap.config import RunConfig
-from layershap.directory import RunDirectory
 from layershap.errors import UserError
-from layershap.frontier import points
-from layershap.limits import Limits
-from layershap.recommending import recommend
+from layershap.results.frontier import points
+from layershap.results.limits import Limits
+from layershap.runs.config import RunConfig
+from layershap.runs.directory import RunDirectory
+from layershap.stages.recommend import recommend
 
 
 def choose(rows=ROWS, **limits):

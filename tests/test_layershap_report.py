@@ -12,11 +12,11 @@ from html.parser import HTMLParser
 import pytest
 from report_samples import DENSE_NLL, QuadraticCost, sample_report
 
-from layershap.estimate import Estimate
 from layershap.report import Against, ErrorPoint, Ranking, Report, Rival, TextFacts, render
-from layershap.report.canvas import look
+from layershap.report.figures.canvas import look
 from layershap.report.summary import asked, concerns, found, headline, recommended
 from layershap.report.wording import fixed, signed
+from layershap.results.estimate import Estimate
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 LOADING = {"src", "href", "xlink:href", "srcset", "data", "poster", "action", "background"}

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from layershap.report.canvas import tick_labels, ticks
-from layershap.report.scatter import colour_bands
+from layershap.report.figures.canvas import tick_labels, ticks
+from layershap.report.figures.scatter import colour_bands
 from layershap.report.wording import duration, fixed, joined, percent, signed, sizes
 
 

@@ -16,11 +16,11 @@ from click.testing import CliRunner
 from explorer_samples import sample_run
 from service_process import served
 
+from layershap.api.opened import open_run
 from layershap.cli import commands
 from layershap.errors import UserError
-from layershap.opened import open_run
-from layershap.served_run import RunSource
-from layershap.serving import ServeOptions, is_loopback
+from layershap.serve.served_run import RunSource
+from layershap.serve.server import ServeOptions, is_loopback
 
 TOKEN = "0123456789abcdef"
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from decoder.players import make_roster
+from layershap.api.sets import read_sets
 from layershap.errors import UserError
-from layershap.sets import read_sets
 
 
 def removed(roster, remove=None, keep=None):

@@ -19,16 +19,16 @@ from command_line import call
 
 from cluster import Ledger
 from cluster.ledger.lock_holder import find_holder
-from layershap.activity import Activity, verb
-from layershap.best_so_far import Leader
 from layershap.cli import commands
-from layershap.commands import run_command
-from layershap.config import RunConfig
-from layershap.directory import RunDirectory, write_whole
-from layershap.heartbeat import Heart, read_beat
-from layershap.pipeline import STAGES as PIPELINE
-from layershap.stages.order import STAGES
-from layershap.standing import standing
+from layershap.runs.command_line import run_command
+from layershap.runs.config import RunConfig
+from layershap.runs.directory import RunDirectory, write_whole
+from layershap.runs.stages import STAGES
+from layershap.stages.pipeline import STAGES as PIPELINE
+from layershap.status.activity import Activity, verb
+from layershap.status.best_so_far import Leader
+from layershap.status.standing import standing
+from layershap.terminal.progress_file import Heart, read_beat
 
 HOLD = """
 import sys, numpy as np
@@ -255,8 +255,8 @@ def test_the_leader_of_the_measurements(copy):
 
 
 def test_what_an_older_run_left_is_not_done_in_a_new_one(copy):
-    from layershap.progress import finished_stages
-    from layershap.stages.plan import make_plan
+    from layershap.runs.plan import make_plan
+    from layershap.status.progress import finished_stages
 
     config, now = RunConfig.read(copy.config), time.time()
     with Ledger(copy.ledger, readonly=True) as ledger:

@@ -16,9 +16,9 @@ from tiny_models import tiny_model
 
 from cluster import Ledger, LedgerError
 from layershap.demo.tokenizer import train_tokenizer
-from layershap.directory import RunDirectory
-from layershap.heartbeat import read_beat
-from layershap.standing import standing
+from layershap.runs.directory import RunDirectory
+from layershap.status.standing import standing
+from layershap.terminal.progress_file import read_beat
 
 PATIENCE = 120.0
 

@@ -13,7 +13,7 @@ from shapley_games import random_table, smooth
 from values_commands import answer, call, empty_directory, module, refused, saved
 
 from layershap.cli import commands
-from layershap.estimators import METHODS
+from layershap.games.estimators import METHODS
 from shapley import TableGame, exact_values, tabulate
 
 MODULE = """
@@ -366,7 +366,7 @@ def test_the_text_says_what_a_person_wants_to_know(here):
 
 
 def test_progress_goes_to_standard_error_with_the_time_left(here, monkeypatch):
-    monkeypatch.setattr("layershap.console._LINE_EVERY", 0.0)
+    monkeypatch.setattr("layershap.terminal.console._LINE_EVERY", 0.0)
     module(here, MODULE.replace("    answer = kept", "    print(1)\n    answer = kept"), "shown")
     status, out, err = call("--game", "shown:instance", "--budget", 20, "--json")
     assert status == 0

@@ -16,16 +16,16 @@ from cluster import Column, Ledger
 from decoder import find_stack
 from decoder.baselines import Merge, merged
 from decoder.surgery.delete import reduced
-from layershap.config import RunConfig
-from layershap.console import Console
 from layershap.demo.corpus import documents
-from layershap.directory import RunDirectory
 from layershap.errors import UserError
+from layershap.runs.config import RunConfig
+from layershap.runs.directory import RunDirectory
+from layershap.runs.session import HELDOUT, open_workspace
+from layershap.runs.texts import TextPart
 from layershap.stages.contenders import Variant
 from layershap.stages.heldout import HeldOut
 from layershap.stages.timing import measure_sizes
-from layershap.texts import TextPart
-from layershap.workspace import HELDOUT, open_workspace
+from layershap.terminal.console import Console
 from sampling import stream
 from shapley.uncertainty.paired import matched_interval, paired_interval
 

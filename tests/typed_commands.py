@@ -12,11 +12,11 @@ from pathlib import Path
 import click
 
 from decoder.players import make_roster
-from layershap.baselines import find_baselines
 from layershap.cli import COMMANDS, commands
-from layershap.config import RunConfig, parse_counts
-from layershap.estimators import make_estimator
-from layershap.utilities import parse_utilities
+from layershap.games.estimators import make_estimator
+from layershap.methods.catalog import find_baselines
+from layershap.runs.config import RunConfig, parse_counts
+from layershap.runs.utilities import parse_utilities
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -12,7 +12,7 @@ from sphinx.application import Sphinx
 
 from layershap.cli import commands
 from layershap.cli.options import Configured
-from layershap.config import RunConfig, Setting
+from layershap.runs.config import RunConfig, Setting
 
 __all__ = ["setup"]
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from layershap.cli.options import read_run
-from layershap.console import Console
 from layershap.errors import UserError
+from layershap.terminal.console import Console
 
 if TYPE_CHECKING:
-    from layershap.directory import RunDirectory
+    from layershap.runs.directory import RunDirectory
 
 __all__ = ["baselines"]
 
@@ -64,8 +64,8 @@ def baselines(
         return
     if run is None:
         raise UserError("baselines: name RUN, the directory of a run, or --list")
+    from layershap.runs.session import open_workspace
     from layershap.stages.baselines import run_baselines
-    from layershap.workspace import open_workspace
 
     config, directory = read_run(run)
     console = Console()
@@ -95,7 +95,7 @@ def _counts(config: Any, n: int, given: str) -> list[int]:
 
 
 def _list(json_wanted: bool) -> None:
-    from layershap.baselines import BASELINES
+    from layershap.methods.catalog import BASELINES
 
     if json_wanted:
         rows = [

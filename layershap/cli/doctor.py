@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from layershap.cli.options import Configured, configured
-from layershap.config import RunConfig
-from layershap.directory import RunDirectory
+from layershap.runs.config import RunConfig
+from layershap.runs.directory import RunDirectory
 
 __all__ = ["doctor"]
 
@@ -17,7 +17,7 @@ def _doctor(config: RunConfig, directory: RunDirectory) -> None:
     Takes the options of `layershap run`, measures nothing and writes nothing. Exit status 1 if
     something would stop the run.
     """
-    from layershap.doctor import diagnose
+    from layershap.runs.doctor import diagnose
 
     findings = diagnose(config, directory)
     for finding in findings:

@@ -10,7 +10,7 @@ import click
 from layershap.errors import UserError
 
 if TYPE_CHECKING:
-    from layershap.harness_scores import Difference
+    from layershap.harness.scores import Difference
 
 __all__ = ["evaluate"]
 
@@ -67,9 +67,9 @@ def evaluate(
     from dataclasses import asdict
 
     from decoder.model.loading import ModelSpec
-    from layershap.console import Console
-    from layershap.directory import write_whole
-    from layershap.evaluation import evaluate_checkpoint
+    from layershap.harness.evaluation import evaluate_checkpoint
+    from layershap.runs.directory import write_whole
+    from layershap.terminal.console import Console
 
     if batch_size != "auto" and not (batch_size.isdecimal() and int(batch_size)):
         raise UserError(f"--batch-size {batch_size}: must be a number from 1, or auto")

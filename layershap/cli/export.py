@@ -43,10 +43,10 @@ def export(run: Path, remove: str | None, count: int | None, destination: Path) 
     weights lie `layershap.json` and a model card.
     """
     from decoder.checkpoint.saving import refuse_taken
-    from layershap.config import parse_removed
-    from layershap.console import Console
-    from layershap.exporting import export_set
-    from layershap.workspace import open_workspace
+    from layershap.export.export import export_set
+    from layershap.runs.config import parse_removed
+    from layershap.runs.session import open_workspace
+    from layershap.terminal.console import Console
 
     config, directory = read_run(run)
     if (remove is None) == (count is None):

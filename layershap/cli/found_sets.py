@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from layershap.cli.outcomes import number, power
-from layershap.console import Console
-from layershap.set_search import SetRequest
+from layershap.games.set_search import SetRequest
+from layershap.terminal.console import Console
 from shapley.search import Candidate, FoundSets
 
 __all__ = ["sets_as_json", "show_sets"]

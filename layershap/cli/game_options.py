@@ -13,7 +13,7 @@ import click
 from layershap.errors import UserError
 
 if TYPE_CHECKING:
-    from layershap.measured_file import MeasuredFile
+    from layershap.games.measured_file import MeasuredFile
     from shapley import Game
 
 __all__ = ["GameSource", "game_options"]
@@ -94,9 +94,9 @@ class GameSource:
         Raises:
             UserError: the seed is out of range, or the game cannot be opened.
         """
-        from layershap.games import load_game
-        from layershap.names import parse_names
-        from layershap.tables import MappedTable
+        from layershap.games.module_game import load_game
+        from layershap.games.names import parse_names
+        from layershap.games.tables import MappedTable
 
         if not 0 <= self.seed <= MOST_SEED:
             raise UserError(f"--seed {self.seed}: must be from 0 to 2^63 - 1")
@@ -107,7 +107,7 @@ class GameSource:
 
     def file(self, game: Game, method: str) -> MeasuredFile | None:
         """The file of --state for this game, if one is wanted."""
-        from layershap.measured_file import MeasuredFile, identity
+        from layershap.games.measured_file import MeasuredFile, identity
 
         if self.state is None:
             return None

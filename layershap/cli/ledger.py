@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from layershap.cli.options import run_argument
-from layershap.directory import RunDirectory
 from layershap.errors import UserError
+from layershap.runs.directory import RunDirectory
 
 __all__ = ["ledger"]
 
@@ -25,7 +25,7 @@ def ledger() -> None:
 def show(run: Path) -> None:
     """Say what the ledger of RUN holds: campaigns, counts, events."""
     from cluster import Ledger
-    from layershap.console import Console
+    from layershap.terminal.console import Console
 
     path = RunDirectory(run).ledger
     with Ledger(path, readonly=True) as found:
@@ -82,7 +82,7 @@ def show(run: Path) -> None:
 def export(run: Path, destination: Path, name: str, vectors: bool, force: bool) -> None:
     """Write what RUN has measured as a table, one row a coalition."""
     from cluster import Ledger, export_table
-    from layershap.console import Console
+    from layershap.terminal.console import Console
 
     with Ledger(RunDirectory(run).ledger, readonly=True) as found:
         names = found.campaign_names() if name == "all" else (name,)
@@ -101,7 +101,7 @@ def upgrade(run: Path) -> None:
     Values keep every bit. An upgrade that is cut short leaves the ledger as it was.
     """
     from cluster import Ledger
-    from layershap.console import Console
+    from layershap.terminal.console import Console
 
     path = RunDirectory(run).ledger
     if not path.exists():

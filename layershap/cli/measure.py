@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from layershap.cli.options import Configured, configured
-from layershap.config import RunConfig
-from layershap.console import Console
-from layershap.directory import RunDirectory
+from layershap.runs.config import RunConfig
+from layershap.runs.directory import RunDirectory
+from layershap.terminal.console import Console
 
 __all__ = ["measure"]
 
@@ -17,8 +17,8 @@ def _measure(config: RunConfig, directory: RunDirectory) -> None:
 
     The other stages go on from there: fit, values, search, verify, report.
     """
+    from layershap.runs.session import open_workspace
     from layershap.stages.measure import measure as stage
-    from layershap.workspace import open_workspace
 
     with open_workspace(config, directory, Console()) as work:
         stage(work)

@@ -10,8 +10,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
-from layershap.config import RunConfig, Setting
-from layershap.directory import RunDirectory
+from layershap.runs.config import RunConfig, Setting
+from layershap.runs.directory import RunDirectory
 
 __all__ = ["Configured", "configured", "read_run", "run_argument"]
 

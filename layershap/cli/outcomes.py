@@ -8,8 +8,8 @@ from typing import Any
 import click
 import numpy as np
 
-from layershap.console import Console
-from layershap.estimating import Outcome
+from layershap.games.estimating import Outcome
+from layershap.terminal.console import Console
 from shapley import Status, Values, ranking_statements
 
 __all__ = ["advice", "as_json", "number", "power", "show"]

@@ -14,9 +14,9 @@ from layershap.cli.options import read_run, run_argument
 from layershap.errors import UserError
 
 if TYPE_CHECKING:
-    from layershap.estimate import Estimate
-    from layershap.frontier import FrontierPoint
-    from layershap.recommending import Answer
+    from layershap.results.estimate import Estimate
+    from layershap.results.frontier import FrontierPoint
+    from layershap.stages.recommend import Answer
 
 __all__ = ["recommend"]
 
@@ -109,10 +109,10 @@ def recommend(
     With a limit of the loss alone it is the fastest set within it; otherwise the set of least loss
     that keeps to all limits. Baselines' sets take part and are named as such.
     """
-    from layershap.frontier import points
-    from layershap.limits import Limits
-    from layershap.recommending import recommend as choose
-    from layershap.removal import export_command
+    from layershap.results.frontier import points
+    from layershap.results.limits import Limits
+    from layershap.results.set_text import export_command
+    from layershap.stages.recommend import recommend as choose
 
     config, directory = read_run(run)
     content = directory.read_json(directory.recommendations, "verify")

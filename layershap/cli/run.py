@@ -7,9 +7,9 @@ import sys
 import click
 
 from layershap.cli.options import Configured, configured
-from layershap.config import RunConfig
-from layershap.console import Console
-from layershap.directory import RunDirectory
+from layershap.runs.config import RunConfig
+from layershap.runs.directory import RunDirectory
+from layershap.terminal.console import Console
 
 __all__ = ["run"]
 
@@ -21,7 +21,7 @@ def _run(config: RunConfig, directory: RunDirectory) -> None:
     run that was stopped, even killed, goes on with the same command and measures only what is
     missing.
     """
-    from layershap.pipeline import run as pipeline
+    from layershap.stages.pipeline import run as pipeline
 
     command = "layershap " + " ".join(sys.argv[1:])
     pipeline(config, directory, Console(), command)

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from layershap.cli.game_options import GameSource, game_options
-from layershap.console import Console
 from layershap.errors import UserError
+from layershap.terminal.console import Console
 
 __all__ = ["search"]
 
@@ -65,8 +65,8 @@ def search(
 
 def _search_run(run: Path, remove: str | None, contiguous: bool, nested: bool) -> None:
     from layershap.cli.options import read_run
+    from layershap.runs.session import open_workspace
     from layershap.stages.search import search as stage
-    from layershap.workspace import open_workspace
 
     config, directory = read_run(run)
     changed: dict[str, Any] = {"remove": remove} if remove is not None else {}
@@ -88,7 +88,7 @@ def _search_game(
     budget: int | None,
 ) -> None:
     from layershap.cli.found_sets import sets_as_json, show_sets
-    from layershap.set_search import SetRequest, find_sets, make_limits, read_counts
+    from layershap.games.set_search import SetRequest, find_sets, make_limits, read_counts
 
     game = source.open()
     n = len(game.players)

@@ -93,7 +93,7 @@ def serve(
     other commands write to RUN meanwhile is served within seconds.
     """
     from layershap.errors import UserError
-    from layershap.serving import ServeOptions, serve_run
+    from layershap.serve.server import ServeOptions, serve_run
 
     if not on_ray and (replicas != 1 or address is not None):
         raise UserError("--replicas, --address: belong to --on-ray; add it or leave them out")
@@ -108,7 +108,7 @@ def serve(
     )
     options.check()
     if on_ray:
-        from layershap.serving_on_ray import serve_on_ray
+        from layershap.serve.on_ray import serve_on_ray
 
         serve_on_ray(run, options, replicas, address, click.echo)
     else:

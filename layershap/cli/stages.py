@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from layershap.cli.options import read_run, run_argument
-from layershap.console import Console
+from layershap.terminal.console import Console
 
 __all__ = ["fit", "report", "verify"]
 
@@ -17,8 +17,8 @@ __all__ = ["fit", "report", "verify"]
 @run_argument
 def fit(run: Path) -> None:
     """Fit the surrogate to the measured coalitions of RUN and score it held out."""
+    from layershap.runs.session import open_workspace
     from layershap.stages.fit import fit as stage
-    from layershap.workspace import open_workspace
 
     with open_workspace(*read_run(run), Console()) as work:
         stage(work)
@@ -29,9 +29,9 @@ def fit(run: Path) -> None:
 @run_argument
 def verify(run: Path) -> None:
     """Measure the chosen sets and the baselines on held-out text, and time them."""
-    from layershap.pipeline import recommendation_table
+    from layershap.runs.session import open_workspace
+    from layershap.stages.pipeline import recommendation_table
     from layershap.stages.verify import verify as stage
-    from layershap.workspace import open_workspace
 
     console = Console()
     with open_workspace(*read_run(run), console) as work:
@@ -52,9 +52,9 @@ def verify(run: Path) -> None:
 )
 def report(run: Path, form: str) -> None:
     """Write RUN/report.html (or .md, .json) from what the other stages left."""
-    from layershap.commands import run_command
+    from layershap.runs.command_line import run_command
+    from layershap.runs.session import open_workspace
     from layershap.stages.report import report as stage
-    from layershap.workspace import open_workspace
 
     with open_workspace(*read_run(run), Console()) as work:
         # How long the run took is not known any more.

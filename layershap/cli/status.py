@@ -12,7 +12,7 @@ import click
 from layershap.cli.options import run_argument
 
 if TYPE_CHECKING:
-    from layershap.standing import Standing
+    from layershap.status.standing import Standing
 
 __all__ = ["status"]
 
@@ -29,8 +29,8 @@ def status(run: Path, as_json: bool, watch: bool) -> None:
 
     It only reads, so it may be asked from another terminal while the run goes on.
     """
-    from layershap.directory import RunDirectory
-    from layershap.standing import standing
+    from layershap.runs.directory import RunDirectory
+    from layershap.status.standing import standing
 
     while True:
         found = standing(RunDirectory(run))
@@ -45,8 +45,8 @@ def status(run: Path, as_json: bool, watch: bool) -> None:
 
 
 def _lines(found: Standing) -> list[str]:
-    from layershap.console import clock
-    from layershap.stages.order import STAGES
+    from layershap.runs.stages import STAGES
+    from layershap.terminal.console import clock
 
     n, noun = len(found.players), found.noun
     marks = [

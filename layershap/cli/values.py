@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from layershap.cli.game_options import GameSource, game_options
-from layershap.console import Console
 from layershap.errors import UserError
+from layershap.terminal.console import Console
 
 __all__ = ["values"]
 
@@ -72,9 +72,9 @@ def values(
 
 def _values_of_run(run: Path, target: float | None, budget: int | None) -> None:
     from layershap.cli.options import read_run
+    from layershap.runs.session import open_workspace
     from layershap.stages.until import values_until
     from layershap.stages.values import values as stage
-    from layershap.workspace import open_workspace
 
     console = Console()
     with open_workspace(*read_run(run), console) as work:
@@ -104,8 +104,8 @@ def _values_of_game(
     source: GameSource, json_wanted: bool, budget: int | None, method: str, target: float | None
 ) -> None:
     from layershap.cli.outcomes import advice, as_json, show
-    from layershap.estimating import Request, estimate_values
-    from layershap.estimators import make_estimator
+    from layershap.games.estimating import Request, estimate_values
+    from layershap.games.estimators import make_estimator
 
     if target is not None and not (math.isfinite(target) and target > 0):
         raise UserError(f"--target-se {target:g}: must be a positive number of utility units")

@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from decoder.players import Roster, Slot, make_roster
-from layershap.config import RunConfig
-from layershap.directory import RunDirectory
 from layershap.explorer.weights import packed, packed_bits, surrogate_weights
-from layershap.utilities import parse_utilities
+from layershap.runs.config import RunConfig
+from layershap.runs.directory import RunDirectory
+from layershap.runs.utilities import parse_utilities
 from shapley import Values
 from surrogate import SurrogateRegressor, load
 from surrogate.model.measured import check_measured
@@ -90,7 +90,7 @@ def gather(config: RunConfig, directory: RunDirectory) -> Exploration:
         UserError: a file is damaged.
     """
     from cluster import Ledger
-    from layershap.workspace import CALIBRATION
+    from layershap.runs.session import CALIBRATION
 
     regressor = load(directory.surrogate)
     with Ledger(directory.ledger, readonly=True) as ledger:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from layershap.config import RunConfig
-from layershap.directory import RunDirectory, write_whole
 from layershap.errors import UserError
 from layershap.explorer.data import explorer_data, gather
 from layershap.explorer.page import render_explorer
+from layershap.runs.config import RunConfig
+from layershap.runs.directory import RunDirectory, write_whole
 
 __all__ = ["explorer_page", "export_explorer"]
 

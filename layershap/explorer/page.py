@@ -13,7 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from layershap.explorer.bundle import bundle_folder
-from layershap.pages import templates
+from layershap.templates import templates
 
 __all__ = ["render_explorer"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from layershap.estimate import Estimate
 from layershap.report.data import (
     Cost,
     Dense,
@@ -19,6 +18,7 @@ from layershap.report.markdown import render_markdown
 from layershap.report.page import render
 from layershap.report.plain import render_json, to_plain
 from layershap.report.sets import Against, Recommendation, Rival, TaskScore, TextCost
+from layershap.results.estimate import Estimate
 
 __all__ = [
     "Against",

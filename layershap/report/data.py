@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from layershap.estimate import Estimate
-from layershap.frontier import FrontierPoint
 from layershap.report.cost import Cost
 from layershap.report.sets import Recommendation
+from layershap.results.estimate import Estimate
+from layershap.results.frontier import FrontierPoint
 
 __all__ = [
     "Cost",

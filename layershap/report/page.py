@@ -9,14 +9,13 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from layershap.pages import templates
-from layershap.report.bars import value_figures
 from layershap.report.data import Report
-from layershap.report.frontier import frontier_figures, frontier_note
-from layershap.report.heatmap import interaction_figure
-from layershap.report.history import error_figure
+from layershap.report.figures.bars import value_figures
+from layershap.report.figures.frontier import frontier_figures, frontier_note
+from layershap.report.figures.heatmap import interaction_figure
+from layershap.report.figures.history import error_figure
+from layershap.report.figures.scatter import fit_figure
 from layershap.report.quality import frontier_table, rival_table, task_table, text_table
-from layershap.report.scatter import fit_figure
 from layershap.report.summary import asked, concerns, found, ranking, recommended
 from layershap.report.tables import (
     facts,
@@ -26,6 +25,7 @@ from layershap.report.tables import (
     pair_table,
     recommendation_table,
 )
+from layershap.templates import templates
 
 __all__ = ["render"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from layershap.estimate import Estimate
-from layershap.frontier import AXES, WHOLE, Axis, FrontierPoint
 from layershap.report.data import Report
 from layershap.report.sets import Recommendation
 from layershap.report.summary import headline
 from layershap.report.tables import EMPTY, Cell, Row, Table
 from layershap.report.wording import fixed, interval, joined, ratio, share, signed, sizes
+from layershap.results.estimate import Estimate
+from layershap.results.frontier import AXES, WHOLE, Axis, FrontierPoint
 
 __all__ = ["frontier_table", "rival_table", "task_table", "text_table"]
 

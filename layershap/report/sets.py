@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from layershap.estimate import Estimate
+from layershap.results.estimate import Estimate
 
 __all__ = ["Against", "Recommendation", "Rival", "TaskScore", "TextCost"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from layershap.estimate import Estimate
 from layershap.report.data import Ranking, Report
 from layershap.report.sets import Recommendation, Rival
 from layershap.report.wording import (
@@ -18,6 +17,7 @@ from layershap.report.wording import (
     share,
     signed,
 )
+from layershap.results.estimate import Estimate
 
 __all__ = [
     "asked",

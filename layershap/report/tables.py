@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from layershap.estimate import Estimate
 from layershap.report.data import FitScore, Report
 from layershap.report.sets import Recommendation
 from layershap.report.summary import headline
@@ -22,6 +21,7 @@ from layershap.report.wording import (
     signed,
     sizes,
 )
+from layershap.results.estimate import Estimate
 
 __all__ = [
     "Cell",

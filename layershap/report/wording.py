@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from layershap.estimate import Estimate
+from layershap.results.estimate import Estimate
 
 __all__ = [
     "count",

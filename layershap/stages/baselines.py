@@ -22,12 +22,12 @@ from jaxtyping import Bool, Float, Int
 from cluster import Column
 from decoder import TEXT_METRICS
 from decoder.baselines.block_influence import block_influence
-from layershap.baselines import BASELINES, find_baselines
-from layershap.bench import Baseline, BaselineResult, Bench
-from layershap.console import clock
 from layershap.errors import RunFailed, UserError
+from layershap.methods.catalog import BASELINES, find_baselines
+from layershap.methods.protocol import Baseline, BaselineResult, Bench
+from layershap.runs.session import CALIBRATION, Workspace
 from layershap.stages.measure import counted_game, measured_game
-from layershap.workspace import CALIBRATION, Workspace
+from layershap.terminal.console import clock
 from sampling import without
 from shapley import FunctionGame, Game, greedy_removal
 from shapley.baselines import PartialGame, in_order, reverse_order, single_ablation

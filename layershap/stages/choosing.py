@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cluster import Records
+from layershap.runs.plan import Plan
+from layershap.runs.session import CALIBRATION, Workspace
 from layershap.stages.design import OPENING, Round, joined, new_rows
-from layershap.stages.plan import Plan
-from layershap.workspace import CALIBRATION, Workspace
 from shapley import State, start
 from surrogate.process.adaptive import AdaptiveValues
 

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from layershap.errors import UserError
-from layershap.stages.plan import Plan, make_plan
-from layershap.workspace import CALIBRATION, Workspace
+from layershap.runs.plan import Plan, make_plan
+from layershap.runs.session import CALIBRATION, Workspace
 from sampling import keys
 
 __all__ = ["OPENING", "Round", "joined", "new_rows", "read_design", "read_rounds", "write_rounds"]

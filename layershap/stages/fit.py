@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from layershap.directory import RunDirectory, write_whole
 from layershap.errors import UserError
+from layershap.runs.directory import RunDirectory, write_whole
+from layershap.runs.session import CALIBRATION, Workspace
 from layershap.stages.design import read_design
-from layershap.workspace import CALIBRATION, Workspace
 from surrogate import Evaluation, SurrogateGame, SurrogateRegressor, evaluate, load, save
 
 __all__ = ["Fitted", "fit", "fit_quietly", "load_fitted", "read_evaluation"]

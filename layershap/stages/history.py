@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from layershap.stages.plan import Plan
+from layershap.runs.plan import Plan
 from shapley import State, Values, advise
 from surrogate.process.adaptive import AdaptiveValues, fit_values
 

@@ -11,12 +11,12 @@ from jaxtyping import Bool, Float
 
 from cluster import Summary
 from decoder import Workload
-from layershap.console import Steps, clock
 from layershap.errors import RunFailed
+from layershap.runs.plan import Plan, make_plan
+from layershap.runs.session import CALIBRATION, Workspace
 from layershap.stages.choosing import next_round
 from layershap.stages.design import Round, joined, read_rounds, write_rounds
-from layershap.stages.plan import Plan, make_plan
-from layershap.workspace import CALIBRATION, Workspace
+from layershap.terminal.console import Steps, clock
 from shapley import FunctionGame, Game
 
 __all__ = ["counted_game", "measure", "measure_rounds", "measured_game"]

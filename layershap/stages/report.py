@@ -14,10 +14,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from layershap.directory import write_whole
 from layershap.errors import UserError
-from layershap.estimate import Estimate
-from layershap.frontier import points
 from layershap.report import (
     Against,
     Cost,
@@ -38,9 +35,12 @@ from layershap.report import (
     render_json,
     render_markdown,
 )
+from layershap.results.estimate import Estimate
+from layershap.results.frontier import points
+from layershap.runs.directory import write_whole
+from layershap.runs.session import CALIBRATION, HELDOUT, Workspace
 from layershap.stages.confidence import confidence
 from layershap.stages.fit import read_evaluation
-from layershap.workspace import CALIBRATION, HELDOUT, Workspace
 from shapley import Values
 from shapley.values import NORMAL_975
 

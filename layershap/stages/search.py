@@ -16,12 +16,12 @@ import numpy as np
 from jaxtyping import Bool
 
 from cluster import Records
+from layershap.runs.plan import make_plan
+from layershap.runs.session import CALIBRATION, Workspace
 from layershap.stages.baselines import baseline_sets
 from layershap.stages.constraints import search_limits
 from layershap.stages.design import read_design
 from layershap.stages.fit import Fitted, fit, load_fitted
-from layershap.stages.plan import make_plan
-from layershap.workspace import CALIBRATION, Workspace
 from sampling import keys, without
 from shapley import State
 from shapley.search import FoundSets, Limits, SetSearch, propose

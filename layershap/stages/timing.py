@@ -12,9 +12,9 @@ import torch
 from decoder import find_stack
 from decoder.cost.speed import Speed, measure_speed
 from decoder.surgery.repack import Block, Packing, packed, plan_packing
-from layershap.console import Steps
+from layershap.runs.session import Workspace
 from layershap.stages.contenders import Variant
-from layershap.workspace import Workspace
+from layershap.terminal.console import Steps
 
 __all__ = ["measure_sizes"]
 

@@ -10,13 +10,13 @@ import numpy as np
 from jaxtyping import Bool
 
 from layershap.errors import UserError
+from layershap.runs.plan import make_plan
+from layershap.runs.session import CALIBRATION, Workspace
 from layershap.stages.choosing import estimator, has_ends, measured_state
 from layershap.stages.design import Round, joined, read_design, read_rounds
 from layershap.stages.history import error_history
 from layershap.stages.measure import measure_rounds
-from layershap.stages.plan import make_plan
 from layershap.stages.values import values
-from layershap.workspace import CALIBRATION, Workspace
 from shapley import State, Values, advise
 
 __all__ = ["Reached", "values_until"]

@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from cluster import Records
+from layershap.runs.plan import make_plan
+from layershap.runs.session import CALIBRATION, Workspace
 from layershap.stages.choosing import estimator, has_ends, measured_state
 from layershap.stages.confidence import confidence, rankings, text_uncertainty
 from layershap.stages.design import read_design
 from layershap.stages.fit import Fitted, load_fitted
 from layershap.stages.history import budget_to_halve, error_history
-from layershap.stages.plan import make_plan
-from layershap.workspace import CALIBRATION, Workspace
 from shapley import (
     State,
     Status,

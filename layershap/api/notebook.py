@@ -1,0 +1,165 @@
+"""What notebooks and terminals show of an opened run: one card, as HTML or as text."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from layershap.report.wording import fixed, percent, rise, share, signed
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from layershap.api.opened import OpenedRun
+
+__all__ = ["Card", "run_card"]
+
+_MOST_ROWS = 12
+_TEXT_WIDTH = 110
+_BOX = "border:1px solid #8886;border-radius:6px;padding:.6em 1em;max-width:60em"
+_CELL = "padding:.15em .8em;text-align:right;border-bottom:1px solid #8884"
+
+
+@dataclass(frozen=True)
+class Card:
+    """A run in short, without scripts, with styles of its own only.
+
+    Attributes:
+        title: the model.
+        facts: what belongs beside it.
+        sentence: where the run stands.
+        columns: titles of the table; none where nothing is found yet.
+        rows: its cells.
+        next: what to type next.
+    """
+
+    title: str
+    facts: tuple[str, ...]
+    sentence: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    next: str
+
+    @property
+    def more(self) -> str:
+        """What to say of rows that are not shown."""
+        rest = len(self.rows) - _MOST_ROWS
+        return f"and {rest} more" if rest > 0 else ""
+
+    def html(self) -> str:
+        """Returns the card for notebooks; names are escaped."""
+        facts = "".join(f" · {escape(fact)}" for fact in self.facts)
+        parts = [f"<p><b>{escape(self.title)}</b>{facts}</p>", f"<p>{escape(self.sentence)}</p>"]
+        if self.rows:
+            head = "".join(
+                f'<th scope="col" style="{_CELL}">{escape(c)}</th>' for c in self.columns
+            )
+            body = "".join(
+                "<tr>" + "".join(f'<td style="{_CELL}">{escape(c)}</td>' for c in row) + "</tr>"
+                for row in self.rows[:_MOST_ROWS]
+            )
+            parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+        if self.more:
+            parts.append(f"<p>{self.more}</p>")
+        parts.append(f"<p>Next: <code>{escape(self.next)}</code></p>")
+        return f'<div style="{_BOX}">{"".join(parts)}</div>'
+
+    def rich(self) -> RenderableType:
+        """Returns the card for terminals."""
+        from rich.console import Group
+        from rich.text import Text
+
+        return Group(*self._lines(), Text(f"Next: {self.next}"))
+
+    def text(self) -> str:
+        """Returns the card as plain text; what to type next stays on one line."""
+        from rich.console import Console, Group
+
+        stream = io.StringIO()
+        console = Console(file=stream, width=_TEXT_WIDTH, color_system=None, force_jupyter=False)
+        console.print(Group(*self._lines()))
+        return f"{stream.getvalue().rstrip()}\nNext: {self.next}"
+
+    def _lines(self) -> list[RenderableType]:
+        """All but what to do next."""
+        from rich.table import Table
+        from rich.text import Text
+
+        head = Text.assemble((self.title, "bold"), *(f" · {fact}" for fact in self.facts))
+        parts: list[RenderableType] = [head, Text(self.sentence)]
+        if self.rows:
+            table = Table()
+            for number, column in enumerate(self.columns):
+                table.add_column(Text(column), justify="right" if number else "left")
+            for row in self.rows[:_MOST_ROWS]:
+                table.add_row(*map(Text, row))
+            parts.append(table)
+        if self.more:
+            parts.append(Text(self.more))
+        return parts
+
+
+def run_card(run: OpenedRun) -> Card:
+    """Returns where a run stands, with its recommendations, else its values."""
+    if not run.directory.ledger.exists():
+        command = run.command
+        return Card(run.config.title, (str(run.path),), "Nothing is measured yet.", (), (), command)
+    standing = run.status
+    facts = (
+        f"{len(standing.players)} {run.config.noun}s",
+        f"{standing.evaluations:,} sets measured",
+        str(run.path),
+    )
+    columns, rows = (), ()
+    if run.directory.recommendations.exists():
+        columns, rows = _recommendations(run.recommendations)
+    elif run.directory.values.exists():
+        columns, rows = _values(run.values, run.unit)
+    return Card(run.config.title, facts, standing.sentence, columns, rows, standing.next)
+
+
+def _recommendations(frame: pd.DataFrame) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    rows = tuple(
+        (
+            ", ".join(row["removed"]),
+            f"{signed(row['cost'])}{_ends(row['lower'], row['upper'])}",
+            f"{fixed(row['perplexity'])} ({percent(rise(row['cost']))})"
+            if _real(row["cost"])
+            else "–",
+            f"{fixed(row['decoding'])}×" if _real(row["decoding"]) else "–",
+            share(row["share"]),
+            signed(row["baseline_cost"]),
+        )
+        for row in frame.to_dict("records")
+    )
+    return (
+        "removed",
+        "cost, nats per token (95 %)",
+        "perplexity",
+        "decoding",
+        "saved",
+        "best baseline",
+    ), rows
+
+
+def _values(frame: pd.DataFrame, unit: str) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    rows = tuple(
+        (str(row["player"]), f"{signed(row['value'])}{_ends(row['lower'], row['upper'])}")
+        for row in frame.sort_values("rank").reset_index().to_dict("records")
+    )
+    return ("least valuable first", f"value, {unit} (95 %)"), rows
+
+
+def _ends(lower: float, upper: float) -> str:
+    if not (_real(lower) and _real(upper)):
+        return ""
+    return f" ({signed(lower)} to {signed(upper)})"
+
+
+def _real(number: float) -> bool:
+    return math.isfinite(number)

@@ -1,0 +1,410 @@
+"""A run directory as a Python object: its frames, its surrogate, its real model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from layershap.api.answers import Measurement, Prediction, answers_frame
+from layershap.api.sets import Sets, read_sets
+from layershap.errors import UserError
+from layershap.runs.command_line import run_command
+from layershap.runs.config import RunConfig
+from layershap.runs.directory import RunDirectory
+from layershap.runs.utilities import parse_utilities
+from shapley.uncertainty.paired import paired_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import RenderableType
+
+    from cluster import Campaign
+    from decoder import Roster
+    from decoder.surgery.export import Export
+    from layershap.status.standing import Standing
+    from surrogate import SurrogateRegressor
+
+__all__ = ["OpenedRun", "open_run"]
+
+Text = Literal["calibration", "heldout"]
+
+
+def open_run(path: str | os.PathLike[str]) -> OpenedRun:
+    """Open a run directory: what it found, predictions of any set, and its real model.
+
+    Opening reads the configuration alone; everything else is read when it is asked for, and
+    nothing is locked, so a run may be opened while it goes on, more than once, and from threads.
+    What it offers::
+
+        run = layershap.open("runs/demo")
+        run.values, run.interactions, run.pairs       # pandas frames
+        run.recommendations, run.baselines            # the same, measured on held-out text
+        run.predict(remove=[4, 6])                    # the surrogate: a number with its interval
+        run.measure(remove=[4, 6], text="heldout")    # the real model
+        run.export(remove=[4, 6], to="smaller")       # a stock checkpoint
+        run.plot_values(), run.plot_frontier()        # matplotlib figures
+        run.status.sentence                           # where it stands
+
+    Args:
+        path: directory that `layershap run` or `layershap measure` wrote; may begin with ``~``.
+
+    Returns:
+        The opened run.
+
+    Raises:
+        UserError: there is no run, or its `run.toml` is wrong.
+    """
+    place = Path(path).expanduser()
+    if not place.is_dir():
+        kind = "is a file" if place.exists() else "is not there"
+        raise UserError(f"{place}: {kind}; name the directory of a run, as runs/demo")
+    directory = RunDirectory(place)
+    return OpenedRun(directory, RunConfig.read(directory.config))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class OpenedRun:
+    """What a run has found so far; get it from :func:`layershap.open`.
+
+    Frames are read anew each time, so they follow a run that goes on. What a stage has not written
+    yet raises a `UserError` that names the command to run.
+
+    Attributes:
+        directory: paths of the run.
+        config: its configuration.
+    """
+
+    directory: RunDirectory
+    config: RunConfig
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self.directory.path
+
+    @cached_property
+    def players(self) -> tuple[str, ...]:
+        """Names of the players in depth order."""
+        with self._campaign() as campaign:
+            return campaign.players
+
+    @property
+    def unit(self) -> str:
+        """What the utility, the values and the predictions are counted in."""
+        return parse_utilities(self.config.utilities)[0].unit
+
+    @property
+    def values(self) -> pd.DataFrame:
+        """Shapley values with standard errors and 95 % intervals, one row a player.
+
+        The columns are those of :func:`layershap.api.frames.values_frame`.
+        """
+        from layershap.api.frames import values_frame
+
+        return values_frame(self._read_values())
+
+    @property
+    def interactions(self) -> pd.DataFrame:
+        """Pairwise Shapley interactions, players by players; see also `pairs`."""
+        from layershap.api.frames import interactions_frame
+
+        return interactions_frame(self._read_values())
+
+    @property
+    def pairs(self) -> pd.DataFrame:
+        """Every pair of players once, the strongest interaction first."""
+        from layershap.api.frames import pairs_frame
+
+        return pairs_frame(self._read_values())
+
+    @property
+    def recommendations(self) -> pd.DataFrame:
+        """The best verified set for each number of players removed, measured on held-out text.
+
+        The columns are those of :func:`layershap.api.frames.recommendations_frame`.
+        """
+        from layershap.api.frames import recommendations_frame
+
+        return recommendations_frame(self._read_recommendations())
+
+    @property
+    def baselines(self) -> pd.DataFrame:
+        """What published methods remove, measured on the same held-out text."""
+        from layershap.api.frames import baselines_frame
+
+        return baselines_frame(self._read_recommendations())
+
+    @cached_property
+    def surrogate(self) -> SurrogateRegressor:
+        """The fitted surrogate: `predict` of boolean coalitions gives utilities, higher is better.
+
+        It stays as it was when first asked for; open the run again after another fit.
+
+        Raises:
+            UserError: nothing was fitted yet.
+        """
+        from surrogate import SurrogateNotFound, load
+
+        try:
+            return load(self.directory.surrogate)
+        except SurrogateNotFound:
+            raise UserError(
+                f"{self.directory.surrogate}: not there yet; run layershap fit {self.path} first"
+            ) from None
+
+    @property
+    def command(self) -> str:
+        """The `layershap run` command that made the run, and that goes on with it."""
+        return run_command(self.config, self.path)
+
+    @property
+    def status(self) -> Standing:
+        """Where the run stands, what `layershap status` prints; `status.sentence` says it.
+
+        Raises:
+            UserError: nothing was measured yet.
+        """
+        self._check_measured()
+        from layershap.status.standing import standing
+
+        return standing(self.directory)
+
+    def predict(self, remove: Any = None, *, keep: Any = None, level: float = 0.95) -> Any:
+        """Predict what the model measures without any set of players, on the calibration text.
+
+        Args:
+            remove: one set (``[4, 6]``, ``"4,6"``, ``["L4.attn"]``), or a list of sets
+                (``[[4], [4, 6]]``). Numbers are layers, as on the command line.
+            keep: what stays instead; also boolean coalitions ``[n]`` or ``[B, n]``, True = kept,
+                which is the quickest way to ask for very many.
+            level: of the prediction interval, 0.5 to 0.999.
+
+        Returns:
+            A `Prediction`; for many sets a frame with its attributes as columns.
+
+        Raises:
+            UserError: the set names no players, the level is out of range, or nothing was fitted.
+        """
+        if not isinstance(level, int | float) or not 0.5 <= level <= 0.999:
+            raise UserError(f"level {level}: must be a number from 0.5 to 0.999, as 0.95")
+        sets = self._sets(remove, keep)
+        utility = self.surrogate.predict(sets.rows)
+        try:
+            low, high = self.surrogate.predict_interval(sets.rows, level)
+        except ValueError:  # too few measurements for this level
+            low = high = np.full(len(utility), np.nan)
+        with self._campaign() as campaign:
+            name = campaign.utility
+            sign = campaign.column(name).sign
+            dense = float(campaign.read(np.ones((1, len(self.players)), bool)).utilities[0])
+            known = np.full(len(utility), np.nan)
+            there = ~campaign.missing(sets.rows)
+            if there.any():
+                known[there] = campaign.read(sets.rows[there]).utilities
+        ends = np.sort(sign * np.stack([low, high]), axis=0)
+        answers = [
+            Prediction(
+                removed=removed,
+                value=float(sign * utility[row]),
+                lower=float(ends[0, row]),
+                upper=float(ends[1, row]),
+                measured=float(sign * known[row]) if np.isfinite(known[row]) else None,
+                dense=sign * dense,
+                cost=float(dense - utility[row]),
+                metric=name,
+                unit=self.unit,
+                level=level,
+            )
+            for row, removed in enumerate(self._removed(sets))
+        ]
+        return answers_frame(answers) if sets.many else answers[0]
+
+    def measure(
+        self,
+        remove: Any = None,
+        *,
+        keep: Any = None,
+        text: Text = "calibration",
+        progress: bool = True,
+    ) -> Any:
+        """Measure sets on the real model; what the ledger has already is not measured again.
+
+        Args:
+            remove: one set or a list of sets, as `predict` takes them.
+            keep: what stays instead.
+            text: the calibration text, or the held-out text that the search never saw.
+            progress: whether to show progress on standard error.
+
+        Returns:
+            A `Measurement`; for many sets a frame with its attributes as columns.
+
+        Raises:
+            UserError: the set names no players, or the text is unknown.
+            cluster.LedgerLocked: another process is measuring in this directory.
+        """
+        if text not in ("calibration", "heldout"):
+            raise UserError(f"text {text}: unknown; choose calibration or heldout")
+        sets = self._sets(remove, keep)
+        rows = np.concatenate([np.ones((1, len(self.players)), dtype=bool), sets.rows])
+        if not self._measured(text, rows):
+            from layershap.runs.session import open_workspace
+            from layershap.terminal.console import Console
+
+            with open_workspace(self.config, self.directory, Console(quiet=not progress)) as work:
+                work.measure(text, rows, "measuring")
+        with self._campaign(text) as campaign:
+            records = campaign.read(rows)
+        sign = campaign.column(campaign.utility).sign
+        vectors, weights = records.vectors, records.weights.astype(np.float64)
+        scored = weights > 0  # numbers of weight 0 may be anything
+        answers = []
+        for row, removed in enumerate(self._removed(sets), 1):
+            cost = paired_interval((vectors[0] - vectors[row])[scored], weights[scored])
+            answers.append(
+                Measurement(
+                    removed=removed,
+                    value=sign * float(records.utilities[row]),
+                    dense=sign * float(records.utilities[0]),
+                    cost=cost[0],
+                    lower=cost[1],
+                    upper=cost[2],
+                    metric=campaign.utility,
+                    unit=self._unit_of(campaign.utility),
+                    text=text,
+                )
+            )
+        return answers_frame(answers) if sets.many else answers[0]
+
+    def export(self, remove: Any, *, to: str | os.PathLike[str], progress: bool = True) -> Export:
+        """Write the model without some players as a stock Hugging Face checkpoint.
+
+        The checkpoint is loaded again and compared with what was measured before it gets its name.
+
+        Args:
+            remove: one set, as `predict` takes it.
+            to: directory to make; must be new or empty.
+            progress: whether to show progress on standard error.
+
+        Returns:
+            What was written and how well it agrees.
+
+        Raises:
+            UserError: the set names no players, or all of them.
+            ModelError: the directory is taken, or the checkpoint does not agree.
+        """
+        from layershap.export.export import export_set
+        from layershap.runs.session import open_workspace
+        from layershap.terminal.console import Console
+
+        sets = self._sets(remove, None)
+        if sets.many:
+            raise UserError("remove: export writes one checkpoint; give one set, as [4, 6]")
+        removed = np.flatnonzero(~sets.rows[0]).tolist()
+        console = Console(quiet=not progress)
+        with open_workspace(self.config, self.directory, console) as work:
+            return export_set(work, removed, Path(to), where="remove")
+
+    def plot_values(self, ax: Any = None) -> Any:
+        """Draw the values with their intervals, a bar a player; needs `layershap[plots]`.
+
+        Args:
+            ax: matplotlib axes to draw into; a new figure when omitted.
+
+        Returns:
+            The matplotlib figure.
+        """
+        from layershap.api.plots import values_figure
+
+        return values_figure(self.values, self.config.noun, ax)
+
+    def plot_frontier(self, ax: Any = None) -> Any:
+        """Draw what removing costs on held-out text, beside published methods' sets.
+
+        Args:
+            ax: matplotlib axes to draw into; a new figure when omitted.
+
+        Returns:
+            The matplotlib figure; needs `layershap[plots]`.
+        """
+        from layershap.api.plots import frontier_figure
+
+        return frontier_figure(self.recommendations, self.baselines, self.config.noun, ax)
+
+    def __repr__(self) -> str:
+        return f"layershap.open({str(self.path)!r})  # {self.config.title}"
+
+    def __rich__(self) -> RenderableType:
+        from layershap.api.notebook import run_card
+
+        return run_card(self).rich()
+
+    def _repr_html_(self) -> str:
+        from layershap.api.notebook import run_card
+
+        return run_card(self).html()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What IPython shows: HTML in notebooks, text in terminals."""
+        from layershap.api.notebook import run_card
+
+        card = run_card(self)
+        bundle = {"text/plain": card.text(), "text/html": card.html()}
+        return {
+            kind: shown
+            for kind, shown in bundle.items()
+            if (not include or kind in include) and kind not in (exclude or ())
+        }
+
+    def _sets(self, remove: Any, keep: Any) -> Sets:
+        return read_sets(self.players, lambda text: self._roster.find(text), remove, keep)
+
+    def _removed(self, sets: Sets) -> Iterator[tuple[str, ...]]:
+        names = np.array(self.players, dtype=object)
+        return (tuple(names[~row]) for row in sets.rows)
+
+    @cached_property
+    def _roster(self) -> Roster:
+        from decoder.players import make_roster
+
+        with self._campaign() as campaign:
+            details = campaign.details
+        return make_roster(details["players"], details["depth"], details["protected"])
+
+    def _measured(self, text: Text, rows: np.ndarray) -> bool:
+        """Whether the ledger has them all; a text that was never measured has none."""
+        from cluster import Ledger
+
+        with Ledger(self.directory.ledger, readonly=True) as ledger:
+            known = text in ledger.campaign_names()
+            return known and not ledger.campaign(text).missing(rows).any()
+
+    def _check_measured(self) -> None:
+        if not self.directory.ledger.exists():
+            raise UserError(f"{self.path}: nothing is measured yet; start with {self.command}")
+
+    @contextmanager
+    def _campaign(self, name: Text = "calibration") -> Iterator[Campaign]:
+        from cluster import Ledger
+
+        self._check_measured()
+        with Ledger(self.directory.ledger, readonly=True) as ledger:
+            yield ledger.campaign(name)
+
+    def _unit_of(self, metric: str) -> str:
+        return next(
+            (u.unit for u in parse_utilities(self.config.utilities) if u.metric == metric),
+            "nats per token" if metric == "nll" else metric,
+        )
+
+    def _read_values(self) -> dict[str, Any]:
+        return self.directory.read_json(self.directory.values, "values")
+
+    def _read_recommendations(self) -> dict[str, Any]:
+        return self.directory.read_json(self.directory.recommendations, "verify")

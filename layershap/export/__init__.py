@@ -1,0 +1,1 @@
+"""Checkpoints of sets that a run has found, and what is written beside them."""

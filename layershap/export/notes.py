@@ -1,0 +1,191 @@
+"""What is written beside an exported checkpoint: where it comes from, how good it was measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from layershap.results.set_text import removal_text
+
+if TYPE_CHECKING:
+    from layershap.runs.session import Workspace
+
+__all__ = ["measured_facts", "model_card", "provenance"]
+
+Facts = Mapping[str, Any]
+
+_QUALITY = (
+    *("nll", "perplexity", "difference", "difference_lower", "difference_upper", "kl", "top1"),
+    *("texts", "tasks", "speed", "against_best", "warnings", "parameters"),
+)
+
+
+def provenance(work: Workspace, removed: Sequence[int]) -> dict[str, Any]:
+    """What was removed, from what, and how that was measured, for `layershap.json`.
+
+    Args:
+        work: the run's workspace.
+        removed: players.
+    """
+    from importlib.metadata import version
+
+    from layershap.runs.session import CALIBRATION, HELDOUT
+
+    config, path = work.config, work.directory.recommendations
+    fingerprints = {name: work.fingerprint(name) for name in (CALIBRATION, HELDOUT)}
+    verified = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if verified.get("fingerprint") != fingerprints[HELDOUT]:
+        verified = {}  # of other weights or another text
+    return {
+        "base_model": config.title,
+        "base_is_local": config.model is None or Path(config.model_name).exists(),
+        "revision": config.revision,
+        "fingerprint": fingerprints[HELDOUT],
+        "fingerprints": fingerprints,
+        "players": work.roster.kind,
+        "removed_players": removal_text(work.players, removed),
+        "utility": work.utility.metric,
+        "measured": measured_facts(verified, removed),
+        "dtype": work.dtype,
+        "layershap": version("layershap"),
+    }
+
+
+def measured_facts(verified: Facts, removed: Sequence[int]) -> dict[str, Any] | None:
+    """What a run's verification says of a set and the whole model; None where it has not seen it.
+
+    Args:
+        verified: the contents of `recommendations.json`; empty where there is none.
+        removed: players.
+    """
+    recommended = verified.get("recommendations", ())
+    sets = [*recommended, *(rival for item in recommended for rival in item.get("baselines", ()))]
+    found = next(
+        (s for s in sets if set(s["removed"]) == set(removed) and not s.get("merges")), None
+    )
+    if found is None:
+        return None
+    return {
+        "text": verified["text"],
+        "tokens": verified["tokens"],
+        "whole": {name: verified["dense"].get(name) for name in _QUALITY},
+        "this": {name: found.get(name) for name in _QUALITY},
+    }
+
+
+def model_card(facts: Facts) -> str:
+    """The text of the checkpoint's `README.md`, with Hugging Face's front matter.
+
+    Args:
+        facts: everything that `layershap.json` says.
+    """
+    base = Path(facts["base_model"]).name if facts["base_is_local"] else facts["base_model"]
+    front = ["library_name: transformers", "pipeline_tag: text-generation"]
+    if not facts["base_is_local"]:
+        front.append(f"base_model: {json.dumps(base)}")
+    front += ["tags:", "- pruned", "- layershap"]
+    parts = [
+        "\n".join(["---", *front, "---"]),
+        f"# {base} without {facts['removed_players']}",
+        f"{base} with parts of its decoder left out by layershap, and nothing else changed: it was "
+        "not fine-tuned or healed after that. It is a stock checkpoint; the licence and the terms "
+        "of the base model hold for it too.",
+        "```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+        'model = AutoModelForCausalLM.from_pretrained("PATH", dtype="auto")\n'
+        'tokenizer = AutoTokenizer.from_pretrained("PATH")\n```',
+        "## What was removed\n\n" + "\n".join(f"- {line}" for line in _removed_lines(facts)),
+        "## What it costs and gains\n\n" + _table(facts),
+        _checks(facts),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _removed_lines(facts: Facts) -> list[str]:
+    lines = []
+    if facts["removed_layers"]:
+        listed = ", ".join(map(str, facts["removed_layers"]))
+        lines.append(f"Whole layers, counted from 0 in the base model: {listed}.")
+    for attention, mlp in facts["repacked"]:
+        lines.append(
+            f"The MLP of layer {attention} and the attention of layer {mlp}: the attention of "
+            f"{attention} and the MLP of {mlp} are one layer now."
+        )
+    if facts["zeroed"]:
+        lines.append(
+            f"Zeroed, so neither smaller nor faster in a stock model: {', '.join(facts['zeroed'])}."
+        )
+    return lines
+
+
+def _table(facts: Facts) -> str:
+    rows = [
+        ("decoder layers", facts["layers_before"], facts["layers_after"]),
+        ("parameters", f"{facts['parameters_before']:,}", f"{facts['parameters_after']:,}"),
+    ]
+    measured = facts.get("measured")
+    under = "Its quality was not measured on held-out text."
+    if measured:
+        rows += _quality(measured["whole"], measured["this"])
+        under = f"Measured on {measured['tokens']:,} tokens that the search never saw"
+        under += f" ({measured['text']}), in {facts['dtype']}; intervals are 95 %, paired."
+        speed = measured["this"]["speed"]
+        # Speed is that of the layers that were timed; of repacked ones it may not be.
+        if speed and speed["parameters"] == facts["parameters_after"]:
+            rows += [
+                (f"{what} speed, to the base model's", 1, _ratio(speed[f"{key}_ratio"]))
+                for what, key in (("prefill", "prefill"), ("cached decoding", "decode"))
+            ]
+            under += " Speed is the median of interleaved rounds, with quartiles."
+    lines = ["| | base model | this model |", "|---|---|---|"]
+    lines += [f"| {' | '.join(map(str, row))} |" for row in rows]
+    return "\n".join([*lines, "", under])
+
+
+def _quality(whole: Facts, this: Facts) -> list[tuple[str, str, str]]:
+    change = _interval(this["difference"], this["difference_lower"], this["difference_upper"])
+    rows = [
+        ("loss, nats per token", f"{whole['nll']:.3f}", f"{this['nll']:.3f} ({change})"),
+        ("perplexity", f"{whole['perplexity']:.2f}", f"{this['perplexity']:.2f}"),
+        ("same likeliest token as the base model", "", f"{100 * this['top1']:.1f} %"),
+    ]
+    for name, value in (this.get("tasks") or {}).items():
+        before = (whole.get("tasks") or {}).get(name)
+        rows.append((name, _number(before), _number(value)))
+    return rows
+
+
+def _number(value: Any) -> str:
+    """A task's score: a number, or one with its interval."""
+    if isinstance(value, Mapping):
+        number = value["value"]
+        if value.get("lower") is None or not value.get("difference"):
+            return f"{number:.3f}"
+        change = _interval(value["difference"], value["lower"], value["upper"])
+        return f"{number:.3f} ({change})"
+    return "" if value is None else f"{value:.3f}"
+
+
+def _interval(middle: float, lower: float | None, upper: float | None) -> str:
+    if lower is None or upper is None:
+        return f"{middle:+.3f}"
+    return f"{middle:+.3f}, {lower:+.3f} to {upper:+.3f}"
+
+
+def _ratio(quartiles: Sequence[float]) -> str:
+    low, middle, high = quartiles
+    return f"{middle:.2f}x ({low:.2f} to {high:.2f})"
+
+
+def _checks(facts: Facts) -> str:
+    checks, versions = facts["checks"], facts["versions"]
+    return (
+        "## What was checked\n\n"
+        f"Loaded with stock transformers {versions['transformers']} (torch {versions['torch']}), "
+        "against the base model with the same parts skipped, as a share of the largest logit: "
+        f"logits differ by {checks['logits']:.1e}, decoding with a cache by "
+        f"{checks['cached']:.1e}, `generate` by {checks['generated']:.1e}, saved and loaded again "
+        f"by {checks['saved_again']:.1e}; {checks['allowed']:.0e} is allowed. Everything else is "
+        "in `layershap.json`."
+    )

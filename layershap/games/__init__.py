@@ -1,0 +1,1 @@
+"""Somebody's own game: read, measured, valued and searched."""

@@ -1,0 +1,34 @@
+"""A run's configuration as the command that a person types for it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from layershap.runs.config import RunConfig
+
+__all__ = ["run_command"]
+
+
+def run_command(config: RunConfig, output: Path) -> str:
+    """Returns the `layershap run` command of a configuration, without what is default anyway.
+
+    The same command continues what it began, and measures nothing twice.
+    """
+    words = ["layershap", "run"]
+    if config.model is not None:
+        words.append(config.model)
+    for name, field in RunConfig.model_fields.items():
+        value = getattr(config, name)
+        if name == "model" or value == field.default:
+            continue
+        flag = "--" + name.replace("_", "-")
+        if value is True:
+            words.append(flag)
+        elif isinstance(value, tuple):
+            words += [word for entry in value for word in (flag, str(entry))]
+        else:
+            words += [flag, str(value)]
+    if output != config.default_output():
+        words += ["--output", str(output)]
+    return shlex.join(words)

@@ -1,0 +1,314 @@
+"""What the stages of one run share: model, texts, ledger, workers; each made when first needed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from cluster import Column
+from decoder import (
+    MeasureOptions,
+    ModelSpec,
+    Roster,
+    UnsupportedModel,
+    Workload,
+    build_evaluator,
+    load_model,
+    load_tokenizer,
+    make_roster,
+    pick_device,
+)
+from decoder.cost.relative import head_cost, player_costs
+from decoder.model.loading import load_config
+from layershap.errors import UserError
+from layershap.results.set_text import removal_text
+from layershap.runs.config import RunConfig
+from layershap.runs.directory import RunDirectory
+from layershap.runs.texts import Texts, load_texts
+from layershap.runs.utilities import Utility, parse_utilities
+from layershap.terminal.console import Console
+from layershap.terminal.log_file import logged
+from layershap.terminal.progress_file import Heart
+from layershap.terminal.signals import kept_handler
+
+if TYPE_CHECKING:
+    import torch
+
+    from cluster import Campaign, Crew, Ledger, Summary
+    from decoder import Footprint
+    from layershap.status.best_so_far import Leader
+
+__all__ = ["Workspace", "open_workspace"]
+
+CALIBRATION, HELDOUT = "calibration", "heldout"
+
+
+class Workspace:
+    """Everything that a stage may ask for; use `open_workspace`."""
+
+    def __init__(
+        self, config: RunConfig, directory: RunDirectory, console: Console, stack: ExitStack
+    ) -> None:
+        self.config = config
+        self.directory = directory
+        self.console = console
+        self._stack = stack
+        self._crews: dict[str, Crew] = {}
+        self._connected = False
+
+    @cached_property
+    def spec(self) -> ModelSpec:
+        """How to load the model."""
+        c = self.config
+        return ModelSpec(c.model_name, c.dtype, c.device, c.trust_remote_code, c.revision)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the model is measured; on a cluster, what its workers are asked to have."""
+        import torch
+
+        wanted = self.spec.device
+        if wanted == "auto" and self.config.gpus_per_worker:
+            return torch.device("cuda")
+        if self.config.address and wanted != "auto":
+            return torch.device(wanted.partition(":")[0])
+        return pick_device(wanted)
+
+    @cached_property
+    def dtype(self) -> str:
+        """Precision of the measured model."""
+        from decoder import resolve_dtype
+
+        return str(resolve_dtype(self.spec, self.device)).removeprefix("torch.")
+
+    @cached_property
+    def footprint(self) -> Footprint:
+        """The size of the model, from its files."""
+        from decoder import footprint
+
+        with self.console.status(f"looking at {self.config.title}"):
+            return footprint(self.spec, self.device)
+
+    @cached_property
+    def roster(self) -> Roster:
+        """Who plays.
+
+        Raises:
+            UserError: the kind of players or the protected ones do not fit the model.
+        """
+        try:
+            depth = self.footprint.layers
+            return make_roster(self.config.players, depth, self.config.protect or "")
+        except UnsupportedModel:
+            raise
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+    @property
+    def players(self) -> tuple[str, ...]:
+        """Names of the players."""
+        return self.roster.names
+
+    @cached_property
+    def model(self) -> Any:
+        """The driver's own copy, for the baselines' scores, speed and export."""
+        with self.console.status(f"loading {self.config.title}"):
+            return load_model(self.spec)
+
+    @cached_property
+    def utility(self) -> Utility:
+        """What decides."""
+        return parse_utilities(self.config.utilities)[0]
+
+    @cached_property
+    def texts(self) -> Texts:
+        """The calibration and the held-out text and tasks."""
+        with self.console.status("reading text"):
+            tokenizer = load_tokenizer(self.spec)
+            text = load_config(self.spec).get_text_config(decoder=True)
+            return load_texts(self.config, tokenizer, text)
+
+    def workload(self, name: str) -> Workload:
+        """What a campaign measures: on text to search on only if a utility asks for it."""
+        c, texts = self.config, self.texts
+        if name == HELDOUT:
+            return Workload(texts.heldout, texts.heldout_tasks)
+        asked = any(u.file is None for u in parse_utilities(c.utilities))
+        text = texts.calibration if asked else None
+        return Workload(text, texts.calibration_tasks, c.score_share, c.seed)
+
+    def named(self, removed: Iterable[int]) -> str:
+        """How a person names a set of players on the command line: 4,6 or L4.attn,L6.mlp."""
+        return removal_text(self.players, removed)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The run's ledger, locked for writing until the workspace closes."""
+        from cluster import Ledger
+
+        self.directory.create()
+        ledger = self._stack.enter_context(Ledger(self.directory.ledger))
+        heart = self.console.heart = Heart(self.directory.path)
+        self._stack.callback(heart.stop)
+        return ledger
+
+    def campaign(self, name: str) -> Campaign:
+        """The campaign of one of the two texts, its fingerprint checked.
+
+        Raises:
+            cluster.CampaignMismatch: the directory holds measurements of something else.
+        """
+        if name not in self._campaigns:
+            workload, roster = self.workload(name), self.roster
+            text = workload.text
+            details = {
+                "model": self.config.title,
+                "weights": self._model_fingerprint,
+                "players": roster.kind,
+                "depth": roster.depth,
+                "protected": ",".join(roster.protected),
+                "dtype": self.dtype,
+                "device": self.device.type,
+            }
+            if text is not None:
+                details["text"] = text.source
+                details["sequences"] = f"{len(text.tokens)} x {text.tokens.shape[1]} tokens"
+                details["score_share"] = workload.score_share
+            for task in workload.tasks:
+                details[task.name] = f"{len(task.gold_row)} items of {task.source}"
+            metrics = [metric.name for metric in workload.metrics]
+            self._campaigns[name] = self.ledger.open_campaign(
+                name,
+                self.fingerprint(name),
+                self.players,
+                [Column(m.name, m.weights, m.sign) for m in workload.metrics],
+                details,
+                utility=self.utility.metric if self.utility.metric in metrics else metrics[0],
+            )
+        return self._campaigns[name]
+
+    def fingerprint(self, name: str) -> str:
+        """Content hash of all that a measurement on this text depends on."""
+        from decoder.evaluate.fingerprint import combine
+
+        names = [slot.name for slot in self.roster.slots]
+        names += [f"protected {name}" for name in self.roster.protected]
+        workload = self.workload(name).fingerprint()
+        return combine(self._model_fingerprint, workload, names, self.dtype, self.device.type)
+
+    def measure(
+        self, name: str, coalitions: Bool[np.ndarray, "B n"], task: str | None = None
+    ) -> Summary | None:
+        """Measure what the ledger does not have yet, with a progress bar if `task` names one."""
+        from cluster import measure
+
+        campaign = self.campaign(name)
+        if not campaign.missing(coalitions).any():
+            return None
+        crew = self._crew(name)
+        note = self.leader if task and name == CALIBRATION else None
+        with self.console.progress(task, note) as update:
+            return measure(
+                campaign,
+                crew,
+                coalitions,
+                progress=update,
+                order=self.config.order,
+                player_costs=player_costs(self.roster),
+                head_cost=head_cost(self.footprint, self.roster),
+            )
+
+    @cached_property
+    def leader(self) -> Leader:
+        """Says the best set that is measured so far."""
+        from layershap.runs.plan import make_plan
+        from layershap.status.best_so_far import Leader
+
+        counts = make_plan(self.config, len(self.players)).counts
+        return Leader(self.campaign(CALIBRATION), counts, self.utility.unit)
+
+    def close_workers(self) -> None:
+        """End all worker processes; what runs next has the machine for itself."""
+        for crew in self._crews.values():
+            crew.close()
+        self._crews.clear()
+
+    @property
+    def options(self) -> MeasureOptions:
+        """How the model is measured."""
+        c = self.config
+        return MeasureOptions(
+            c.players, c.protect or "", c.walk, c.micro_batch, c.memory, c.compile
+        )
+
+    @property
+    def workers(self) -> int | None:
+        """Number of model replicas; None for as many as a cluster has room for."""
+        if self.config.workers or self.config.address:
+            return self.config.workers
+        if self.device.type == "cuda":
+            import torch
+
+            return max(1, int(torch.cuda.device_count() / (self._gpus_per_worker() or 1.0)))
+        cores = os.cpu_count() or 1
+        return max(1, min(4, cores // self.config.cpus_per_worker))
+
+    @cached_property
+    def _campaigns(self) -> dict[str, Campaign]:
+        return {}
+
+    @cached_property
+    def _model_fingerprint(self) -> str:
+        from decoder import checkpoint_fingerprint
+
+        with self.console.status(f"reading the weights of {self.config.title}"):
+            return checkpoint_fingerprint(self.spec)
+
+    def _crew(self, name: str) -> Crew:
+        """Workers that hold the model and one text; at most one crew at a time has the machine."""
+        from cluster import Crew, connect
+
+        if not self._connected:
+            waiting = "connecting" if self.config.address else "starting Ray"
+            # Ray would make SIGTERM an ordinary exit.
+            kept = kept_handler(signal.SIGTERM)
+            with self.console.status(waiting), warnings.catch_warnings(), kept:
+                # Ray's processes are forked only to become other programs at once.
+                warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+                self._stack.enter_context(connect(self.config.address, self.workers, **self._share))
+            self._connected = True
+        if name not in self._crews:
+            self.close_workers()
+            factory = partial(build_evaluator, self.spec, self.workload(name), self.options)
+            crew = Crew(factory, workers=self.workers, **self._share)
+            self._crews[name] = self._stack.enter_context(crew)
+        return self._crews[name]
+
+    @property
+    def _share(self) -> dict[str, Any]:
+        return {
+            "cpus_per_worker": self.config.cpus_per_worker,
+            "gpus_per_worker": self._gpus_per_worker(),
+        }
+
+    def _gpus_per_worker(self) -> float:
+        if self.config.gpus_per_worker is not None:
+            return self.config.gpus_per_worker
+        return 1.0 if self.device.type == "cuda" else 0.0
+
+
+@contextmanager
+def open_workspace(
+    config: RunConfig, directory: RunDirectory, console: Console
+) -> Iterator[Workspace]:
+    """A workspace whose ledger and workers are given back at the end, however it ends."""
+    with logged(directory.path), ExitStack() as stack:
+        yield Workspace(config, directory, console, stack)

@@ -1,0 +1,227 @@
+"""From the configuration's texts to token sequences: to search on and to verify on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from decoder import (
+    ChoiceTask,
+    TextError,
+    TokenText,
+    cut_sequences,
+    encode_choices,
+    fitting_items,
+    read_choices,
+    read_dataset,
+    read_file,
+    split_items,
+    tokenise,
+)
+from layershap.demo.corpus import Split, split_text
+from layershap.errors import UserError
+from layershap.runs.config import RunConfig
+from layershap.runs.utilities import parse_utilities
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["TextPart", "Texts", "load_texts"]
+
+_USUAL_LENGTH = 256
+_NO_LIMIT = 10**9
+
+
+@dataclass(frozen=True)
+class TextPart:
+    """The sequences of a text that came from one source.
+
+    Attributes:
+        name: what a person calls the source.
+        first: its first sequence.
+        stop: the sequence after its last.
+    """
+
+    name: str
+    first: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The two texts of a run, its tasks, and what a person should know about them.
+
+    Attributes:
+        calibration: what the search sees.
+        heldout: what it does not see.
+        calibration_tasks: items that the search sees.
+        heldout_tasks: other items of the same tasks.
+        warnings: a sentence each.
+        heldout_parts: the held-out text's sources, in the order of its sequences.
+    """
+
+    calibration: TokenText
+    heldout: TokenText
+    calibration_tasks: tuple[ChoiceTask, ...]
+    heldout_tasks: tuple[ChoiceTask, ...]
+    warnings: tuple[str, ...]
+    heldout_parts: tuple[TextPart, ...]
+
+
+def load_texts(config: RunConfig, tokenizer: PreTrainedTokenizerBase, model_config: Any) -> Texts:
+    """Tokenise the calibration and the held-out text and tasks.
+
+    Without a held-out text, the last part of the calibration text is kept away from the search;
+    of a task's items, random ones are. Several held-out sources share the sequences equally, as far
+    as each is long enough, and no sequence holds text of two of them.
+
+    Raises:
+        TaskError: a task's file is missing or wrong.
+        TextError: a text is missing, unreadable or too short.
+        UserError: the sequence length does not fit the model.
+    """
+    length = _length(config, model_config)
+    bos = _bos(tokenizer)
+
+    def cut(stream: np.ndarray, source: str, sequences: int) -> TokenText:
+        return cut_sequences(stream, sequences=sequences, length=length, source=source, bos=bos)
+
+    calibration, source = _stream(config.calibration, "calibration", tokenizer)
+    if config.heldout:
+        sources = [_stream((one,), "heldout", tokenizer)[0] for one in config.heldout]
+        heldout = list(zip(sources, _names(config.heldout), strict=True))
+    elif not config.calibration:
+        heldout = [_stream((), "heldout", tokenizer)]
+    else:
+        at = _split(calibration, config, length - (bos is not None), source)
+        heldout = [(calibration[at:], f"{source} (last part)")]
+        calibration = calibration[:at]
+    available = [len(stream) // (length - (bos is not None)) for stream, _ in heldout]
+    shares = _shares(config.heldout_sequences, available)
+    parts = [cut(*one, share) for one, share in zip(heldout, shares, strict=True)]
+    texts = (cut(calibration, source, config.sequences), _joined(parts))
+    wanted = (config.sequences, config.heldout_sequences)
+    warnings = [
+        f"The {kind} text gave {len(text.tokens)} of {count} sequences of {length} tokens."
+        for kind, text, count in zip(("calibration", "held-out"), texts, wanted, strict=True)
+        if len(text.tokens) < count
+    ]
+    calibration_tasks, heldout_tasks, dropped = _tasks(config, tokenizer, model_config)
+    warnings += dropped
+    return Texts(*texts, calibration_tasks, heldout_tasks, tuple(warnings), _places(parts))
+
+
+def _tasks(
+    config: RunConfig, tokenizer: PreTrainedTokenizerBase, model_config: Any
+) -> tuple[tuple[ChoiceTask, ...], tuple[ChoiceTask, ...], tuple[str, ...]]:
+    """The tasks to search on, other items of them to verify on, and warnings."""
+    context = _context(model_config)
+    found: tuple[list[ChoiceTask], list[ChoiceTask]] = ([], [])
+    dropped = []
+    for utility in parse_utilities(config.utilities):
+        if utility.file is None:
+            continue
+        name = utility.metric.removesuffix(".margin")
+        whole = read_choices(utility.file)
+        items = fitting_items(whole, tokenizer, context=context)
+        if len(items) < len(whole):
+            dropped.append(
+                f"{len(whole) - len(items)} of {len(whole)} items of {utility.file} are left out: "
+                f"a choice is longer than the model's context of {context} tokens."
+            )
+        parts = split_items(items, config.items, config.heldout_items, config.seed)
+        for tasks, part in zip(found, parts, strict=True):
+            tasks.append(
+                encode_choices(part, tokenizer, name=name, source=utility.file, context=context)
+            )
+    return tuple(found[0]), tuple(found[1]), tuple(dropped)
+
+
+def _stream(
+    sources: Sequence[str], split: Split, tokenizer: PreTrainedTokenizerBase
+) -> tuple[np.ndarray, str]:
+    if not sources:
+        kind = "held-out" if split == "heldout" else split
+        return tokenise(tokenizer, split_text(split)), f"Python library, {kind} files"
+    texts = [t for s in sources for t in (read_dataset(s[3:]) if s[:3] == "hf:" else read_file(s))]
+    return tokenise(tokenizer, texts), ", ".join(s.rstrip("/").split("/")[-1] for s in sources)
+
+
+def _names(sources: Sequence[str]) -> list[str]:
+    """Short names of sources, whole ones where two would be called the same.
+
+    Raises:
+        UserError: a source is given twice.
+    """
+    short = [source.rstrip("/").split("/")[-1] for source in sources]
+    for source in sources:
+        if sources.count(source) > 1:
+            raise UserError(f"--heldout {source}: is given twice; name each text once")
+    return [
+        name if short.count(name) == 1 else source
+        for name, source in zip(short, sources, strict=True)
+    ]
+
+
+def _shares(wanted: int, available: Sequence[int]) -> list[int]:
+    """How many sequences each source gives: equal shares, what one lacks from the others.
+
+    Every source gives at least one, so that none goes unseen.
+    """
+    shares = [0] * len(available)
+    while sum(shares) < wanted and any(s < a for s, a in zip(shares, available, strict=True)):
+        poorest = min(
+            (s, place) for place, (s, a) in enumerate(zip(shares, available, strict=True)) if s < a
+        )
+        shares[poorest[1]] += 1
+    return [max(1, share) for share in shares]
+
+
+def _joined(parts: Sequence[TokenText]) -> TokenText:
+    if len(parts) == 1:
+        return parts[0]
+    tokens = np.concatenate([part.tokens for part in parts])
+    return TokenText(tokens, ", ".join(part.source for part in parts))
+
+
+def _places(parts: Sequence[TokenText]) -> tuple[TextPart, ...]:
+    ends = np.cumsum([len(part.tokens) for part in parts]).tolist()
+    starts = [0, *ends[:-1]]
+    return tuple(TextPart(p.source, *at) for p, *at in zip(parts, starts, ends, strict=True))
+
+
+def _split(stream: np.ndarray, config: RunConfig, body: int, source: str) -> int:
+    available = len(stream) // body
+    if available < 2:
+        raise TextError(
+            f"text {source}: {len(stream)} tokens are not two sequences of {body} (one to search "
+            "on, one to verify on); give a longer text, --heldout FILE or a smaller "
+            "--sequence-length"
+        )
+    share = config.sequences / (config.sequences + config.heldout_sequences)
+    return body * min(max(round(available * share), 1), available - 1)
+
+
+def _length(config: RunConfig, model_config: Any) -> int:
+    context = _context(model_config)
+    length = config.sequence_length or min(_USUAL_LENGTH, context)
+    if length > context:
+        raise UserError(
+            f"--sequence-length {length}: longer than the model's context of {context} tokens; "
+            "choose a shorter one"
+        )
+    return length
+
+
+def _context(model_config: Any) -> int:
+    return getattr(model_config, "max_position_embeddings", None) or _NO_LIMIT
+
+
+def _bos(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The id that the tokenizer itself puts first, for models that need it (Gemma)."""
+    bos: Any = tokenizer.bos_token_id
+    ids: Any = tokenizer("a")["input_ids"]
+    return bos if bos is not None and len(ids) > 1 and ids[0] == bos else None

@@ -1,0 +1,137 @@
+"""A run directory as what the query service serves."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from decoder.players import Roster
+from layershap.explorer import gather
+from layershap.runs.config import RunConfig
+from layershap.runs.directory import RunDirectory
+from layershap.serve.http import Snapshot
+from shapley import Values
+
+__all__ = ["RunSource"]
+
+
+class RunSource:
+    """Snapshots of a run directory; a new one whenever a stage has written something."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self.directory = directory
+        self._last: tuple[Hashable, Snapshot] | None = None
+
+    def stamp(self) -> Hashable:
+        """Returns sizes and times of the files that a snapshot is made of."""
+        d, stamps = self.directory, []
+        ledger = [d.ledger, d.ledger.with_name(d.ledger.name + "-wal")]
+        for path in (*ledger, d.surrogate / "surrogate.json", d.values, d.recommendations):
+            try:
+                found = path.stat()
+            except OSError:
+                stamps.append(None)
+            else:
+                stamps.append((found.st_mtime_ns, found.st_size))
+        return tuple(stamps)
+
+    def load(self) -> Snapshot:
+        """Returns what is there now.
+
+        Raises:
+            surrogate.SurrogateNotFound: nothing was fitted yet.
+            UserError: a file is damaged.
+        """
+        stamp = self.stamp()
+        if self._last is None or self._last[0] != stamp:
+            self._last = stamp, self._read()
+        return self._last[1]
+
+    def _read(self) -> Snapshot:
+        directory = self.directory
+        config = RunConfig.read(directory.config)
+        found = gather(config, directory)
+        values: dict[str, Values] = {}
+        interactions = errors = recommendations = None
+        missing = {
+            name: f"run layershap {stage} {directory.path} first"
+            for name, stage in (
+                ("values", "values"),
+                ("interactions", "values"),
+                ("recommendations", "verify"),
+            )
+        }
+        if directory.values.exists():
+            content = directory.read_json(directory.values, "values")
+            kinds = [kind for kind in ("shapley", "restricted") if kind in content]
+            values = {kind: Values.from_dict(content[kind]) for kind in kinds}
+            interactions = _matrix(content.get("interactions"))
+            errors = _matrix(content.get("interaction_standard_errors"))
+        if directory.recommendations.exists():
+            content = directory.read_json(directory.recommendations, "verify")
+            recommendations = _recommendations(content)
+        return Snapshot(
+            title=config.title,
+            players=found.roster.names,
+            regressor=found.regressor,
+            coalitions=found.coalitions,
+            utilities=found.utilities,
+            metric=found.metric,
+            unit=found.unit,
+            sign=found.sign,
+            names=_numbers(found.roster),
+            values=values,
+            interactions=interactions,
+            interaction_errors=errors,
+            recommendations=recommendations,
+            missing=missing,
+        )
+
+
+def _numbers(roster: Roster) -> dict[str | int, tuple[int, ...]]:
+    """Returns the players of every layer that may be named by its number."""
+    found: dict[str | int, tuple[int, ...]] = {}
+    for layer in range(roster.depth):
+        try:
+            players = roster.find(str(layer))
+        except ValueError:  # protected, or one of a block's
+            continue
+        found[layer] = found[f"L{layer}"] = players
+    return found
+
+
+def _matrix(rows: Sequence[Sequence[float | None]] | None) -> np.ndarray | None:
+    if rows is None:
+        return None
+    return np.array([[np.nan if x is None else x for x in row] for row in rows], dtype=float)
+
+
+def _recommendations(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    players, whole = content["players"], content.get("dense", {}).get("parameters")
+    found = []
+    for item in content["recommendations"]:
+        speed, saved = item.get("speed"), item.get("parameters_saved")
+        rivals = [r for r in item.get("baselines", ()) if r["difference"] is not None]
+        best = min(rivals, key=lambda rival: rival["difference"], default=None)
+        found.append(
+            {
+                "count": item["count"],
+                "removed": [players[player] for player in item["removed"]],
+                "cost": item["difference"],
+                "lower": item["difference_lower"],
+                "upper": item["difference_upper"],
+                "perplexity": item.get("perplexity"),
+                # The middle of low, middle, high.
+                "prefill": speed["prefill_ratio"][1] if speed else None,
+                "decoding": speed["decode_ratio"][1] if speed else None,
+                "parameters_saved": saved,
+                "share_saved": saved / whole if saved is not None and whole else None,
+                "best_baseline": best and best["method"],
+                "baseline_cost": best and best["difference"],
+                "source": item.get("source", "recommended"),
+                "export": item.get("export"),
+            }
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Where a run stands, read from outside while it may be going on."""

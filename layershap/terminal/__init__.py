@@ -1,0 +1,1 @@
+"""What a person sees and hears of a run while it goes on, and how it is stopped."""
