@@ -1,9 +1,10 @@
 """The published way to value layers, its own quantity, and how few evaluations it takes here.
 
-The way ("Pruning as a Cooperative Game", arXiv 2602.07804) is in `surrogate.baselines.cooperative_game`: a
-perceptron learns `PPL(dense) / PPL(mask)` from masks of five strata, and the value of a layer is
-the mean of `f(mask with it) - f(mask without it)` over masks of the same strata. It is run with the
-settings that its authors published for 8,000 masks, and tuned by a held-out fifth of the masks.
+The way ("Pruning as a Cooperative Game", arXiv 2602.07804) is in
+`surrogate.baselines.cooperative_game`: a perceptron learns `PPL(dense) / PPL(mask)` from masks of
+five strata, and the value of a layer is the mean of `f(mask with it) - f(mask without it)` over
+masks of the same strata. It is run with the settings that its authors published for 8,000 masks,
+and tuned by a held-out fifth of the masks.
 
 Its quantity is known exactly from a table, `f` being the true utility. The way gets `m` distinct
 masks, learns from all of them, and its mean is taken over all masks of the strata, all in its

@@ -2,10 +2,11 @@
 
     python -m benchmarks.walk_efficiency --json FILE [--width 768 --layers 12 ...]
 
-Stratified coalitions of a randomly initialised Llama are measured by `decoder.MaskedModel`. Its work is
-counted on the distinct prefixes, layers and head, as the projections' matrix products alone:
-attention scores, norms, activations, rotations and the log-sum-exp are not counted, so they lower
-the figure. In the same run, in turns, plain matrix products of exactly these shapes are timed.
+Stratified coalitions of a randomly initialised Llama are measured by `decoder.MaskedModel`. Its
+work is counted on the distinct prefixes, layers and head, as the projections' matrix products
+alone: attention scores, norms, activations, rotations and the log-sum-exp are not counted, so they
+lower the figure. In the same run, in turns, plain matrix products of exactly these shapes are
+timed.
 
     efficiency = (counted work / time of the walk) / (rate of the plain products, same mixture)
 """

@@ -1,9 +1,11 @@
 from collections.abc import Iterator
 
 import pytest
-from finished_run import finished_run
 
-__all__ = ["finished_run", "ray_address"]
+from tests.support.finished_run import finished_run
+from tests.support.tiny_run import checkpoint
+
+__all__ = ["checkpoint", "finished_run", "ray_address"]
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ BUSY_SECONDS = 30.0
 
 
 class Database:
-    """An open file with the tables of :mod:`cluster.ledger.schema`; :class:`cluster.Ledger` owns it.
+    """An open file with the tables of :mod:`cluster.ledger.schema`, owned by a `Ledger`.
 
     Args:
         path: the file. A writer creates it and its directory, and upgrades an older one.

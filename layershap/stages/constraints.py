@@ -16,8 +16,8 @@ def search_limits(work: Workspace) -> tuple[Limits, tuple[int, ...]]:
     """Limits of the search and the numbers of players to remove.
 
     Targets of size and speed become savings that the removed players must reach together, each
-    player counted by what it costs on this machine (`decoder.cost.player_costs`). Without ``--remove`` the
-    counts are then the smallest that can reach them.
+    player counted by what it costs on this machine (`decoder.cost.player_costs`). Without
+    ``--remove`` the counts are then the smallest that can reach them.
 
     Raises:
         UserError: no set satisfies the limits; the message names the nearest possible.

@@ -22,9 +22,9 @@ __all__ = ["LeverageRegression", "regression_values"]
 class LeverageRegression:
     """Measures complement pairs without replacement and solves a weighted regression.
 
-    Musco & Witter (ICLR 2025) with fixed counts per size; see :mod:`shapley.regression.weighting`. What is
-    proposed does not depend on how it is cut into steps, and a larger budget contains a smaller
-    one's coalitions.
+    Musco & Witter (ICLR 2025) with fixed counts per size; see :mod:`shapley.regression.weighting`.
+    What is proposed does not depend on how it is cut into steps, and a larger budget contains a
+    smaller one's coalitions.
     """
 
     @property

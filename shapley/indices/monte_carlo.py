@@ -35,8 +35,8 @@ def surrogate_values(
     """Returns the Shapley values of a surrogate with the standard errors of their sampling.
 
     Enumerates if ``2^n`` calls are allowed (and ``n <= 22``). Otherwise solves the regression of
-    :mod:`shapley.regression.weighting` on complement pairs with equal counts per size: small sizes are
-    enumerated, of the others coalitions are drawn with repetition, which is harmless for a
+    :mod:`shapley.regression.weighting` on complement pairs with equal counts per size: small sizes
+    are enumerated, of the others coalitions are drawn with repetition, which is harmless for a
     game whose calls are cheap. Standard errors leave out one of 20 groups of the drawn pairs.
 
     Args:

@@ -1,8 +1,8 @@
 """Active search: measure, learn, look where a better set may be, measure there, and again.
 
 Any learner will do that tells what it expects of a set and how unsure it is
-(:class:`shapley.search.acquisition.Learner`). Each round measures the sets of every wanted count that
-promise the largest expected improvement on the best measured one (Jones, Schonlau & Welch,
+(:class:`shapley.search.acquisition.Learner`). Each round measures the sets of every wanted count
+that promise the largest expected improvement on the best measured one (Jones, Schonlau & Welch,
 J. Global Optimization 1998, equation 15).
 """
 

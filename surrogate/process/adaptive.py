@@ -60,10 +60,10 @@ class AdaptiveValues:
     Opens with all, none, the single removals, the single players and some complement pairs. From
     then on, a Gaussian process is fitted to what is known, and the next coalitions are those whose
     utilities lower the summed variance of the values most, in steps of at most ``growth`` times
-    what is known. The values are the process's own, in closed form (:mod:`surrogate.process.quadrature`),
-    so that they are a weighted sum of the measured utilities with the best weights under the
-    process. Measurements of any other origin may be among the state's; no law of sampling is
-    assumed. The sum of the values is ``v(N) - v(empty)``.
+    what is known. The values are the process's own, in closed form
+    (:mod:`surrogate.process.quadrature`), so that they are a weighted sum of the measured utilities
+    with the best weights under the process. Measurements of any other origin may be among the
+    state's; no law of sampling is assumed. The sum of the values is ``v(N) - v(empty)``.
 
     Standard errors are those of the process times a factor that the game itself gives: the values
     are estimated again from the first 62 % and the first 39 % of the measurements, and how far
@@ -73,7 +73,8 @@ class AdaptiveValues:
         growth: coalitions of a step, as a share of those measured before it.
         pool: candidates that a step chooses from; up to 12 players all coalitions are.
         costs: of a batch of coalitions (such as layer evaluations) given which of them are taken
-            already; see :class:`sampling.prefix_costs.PrefixCosts`. None counts every coalition alike.
+            already; see :class:`sampling.prefix_costs.PrefixCosts`. None counts every
+            coalition alike.
         name: what people call it.
     """
 

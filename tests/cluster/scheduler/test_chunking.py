@@ -1,0 +1,242 @@
+import heapq
+import tracemalloc
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sampling
+from cluster import contiguous_runs
+from cluster.scheduler import chunking
+from cluster.scheduler.chunking import costs
+from cluster.scheduler.queue import Backlog, Pace
+
+
+@st.composite
+def sorted_coalitions(draw, largest=60):
+    n = draw(st.integers(1, 10))
+    seed = draw(st.integers(0, 2**32 - 1))
+    size = draw(st.integers(0, largest))
+    rows = sampling.distinct(np.random.default_rng(seed).random((size, n)) < 0.6)
+    return rows[sampling.lexicographic_order(rows)]
+
+
+def shared_by_hand(first, second, prices):
+    kept = [np.flatnonzero(row).tolist() for row in (first, second)]
+    length = 0
+    while length < min(map(len, kept)) and kept[0][length] == kept[1][length]:
+        length += 1
+    return sum(prices[player] for player in kept[0][:length])
+
+
+@given(sorted_coalitions(), st.integers(0, 2**32 - 1), st.sampled_from([1, 3, 16_384]))
+def test_shared_work_is_the_common_prefix_of_the_kept_players(rows, seed, slice_rows):
+    prices = np.random.default_rng(seed).integers(0, 9, rows.shape[1]) / 4
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunking, "SLICE", slice_rows)
+        table = costs(rows, prices, head_cost=1.5)
+    by_hand = [shared_by_hand(*pair, prices) for pair in pairwise(rows)]
+    assert table.shared.tolist() == [0, *by_hand][: len(rows)]
+    alone = [table.of_run(row, row + 1) for row in range(len(rows))]
+    assert alone == [row @ prices + 1.5 for row in rows]
+    for start in range(len(rows)):
+        total = sum(alone[start:]) - sum(by_hand[start:])
+        assert table.of_run(start, len(rows)) == total
+
+
+def test_all_coalitions_cost_one_evaluation_a_node_of_the_prefix_tree():
+    rows = sampling.enumerate_all(6)
+    rows = rows[sampling.lexicographic_order(rows)]
+    # One layer evaluation for each non-empty prefix of kept players: there are 2^n - 1.
+    assert costs(rows, head_cost=0.0).of_run(0, len(rows)) == 2**6 - 1
+
+
+@pytest.mark.parametrize("prices", [[1, 2], [1, -1, 1], [1, np.inf, 1]])
+def test_costs_that_are_none(prices):
+    with pytest.raises(ValueError, match="player_costs"):
+        costs(np.ones((2, 3), dtype=bool), prices)
+
+
+def test_a_million_coalitions_are_cut_without_a_pass_over_them_a_chunk():
+    """Memory and time of the costs of many coalitions, measured beside those of few."""
+
+    def usage(size):
+        rows = np.zeros((size, 32), dtype=bool)
+        rows[:, :20] = (np.arange(size)[:, None] >> np.arange(20)[::-1]) & 1
+        tracemalloc.start()
+        backlog = Backlog(rows, chunk_seconds=1e-9)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        pace = Pace()
+        pace.learn(1.0, 1.0)
+        touched = []
+        for _ in range(200):
+            assert backlog.take(pace, least_seconds=0.0) is not None
+            touched.append(backlog.waiting)
+        assert touched == list(range(size - 1, size - 201, -1))
+        return peak
+
+    few, many = usage(100_000), usage(1_000_000)
+    assert (many - few) / 900_000 < 40  # bytes a coalition
+
+
+@given(sorted_coalitions(), st.integers(1, 5), st.floats(0.1, 100), st.floats(0, 50))
+def test_runs_hold_each_coalition_exactly_once_and_in_order(rows, workers, most, least):
+    runs = contiguous_runs(rows, workers=workers, most=most, least=least)
+    assert all(start < stop for start, stop in runs)
+    assert [index for run in runs for index in range(*run)] == list(range(len(rows)))
+
+
+@given(sorted_coalitions(), st.floats(5, 100))
+def test_runs_stay_below_the_cap_unless_they_are_one_coalition(rows, most):
+    table = costs(rows)
+    for start, stop in contiguous_runs(rows, workers=2, most=most):
+        assert stop - start == 1 or table.of_run(start, stop) <= most + 1e-9
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_runs_shrink_so_that_workers_end_together(workers):
+    rows = sampling.enumerate_all(11)
+    rows = rows[sampling.lexicographic_order(rows)]
+    table = costs(rows)
+    loads = [table.of_run(*run) for run in contiguous_runs(rows, workers=workers)]
+    total = table.of_run(0, len(rows))
+    assert 0.7 * total / (2 * workers) <= loads[0] <= total / (2 * workers)
+    assert max(loads[-workers:]) < loads[0] / 8
+    finish = np.zeros(workers)
+    for load in loads:  # each run goes to whoever is free first
+        finish[finish.argmin()] += load
+    assert finish.max() < 1.02 * finish.mean()
+    assert sum(loads) < 1.25 * total  # cuts repeat little shared work
+
+
+def drive(rows, speeds, head_cost=2.0):
+    """Simulates workers of given speeds on one backlog: their finishing times and loads."""
+    backlog = Backlog(rows, head_cost=head_cost, chunk_seconds=1e9)
+    paces = [Pace() for _ in speeds]
+    free = [(0.0, worker) for worker in range(len(speeds))]
+    loads = [[] for _ in speeds]
+    for pace, speed in zip(paces, speeds, strict=True):
+        pace.learn(speed, 1.0)
+    while free:
+        now, worker = heapq.heappop(free)
+        if chunk := backlog.take(paces[worker], speeds[worker] / sum(speeds)):
+            cost = backlog.costs.of_run(chunk.start, chunk.stop)
+            backlog.done(chunk, cost / speeds[worker], paces[worker])
+            loads[worker].append(cost)
+            heapq.heappush(free, (now + cost / speeds[worker], worker))
+    assert backlog.finished
+    ends = [sum(load) / speed for load, speed in zip(loads, speeds, strict=True)]
+    return np.array(ends), loads
+
+
+def test_uneven_workers_end_together():
+    rows = sampling.enumerate_all(12)
+    rows = rows[sampling.lexicographic_order(rows)]
+    ends, loads = drive(rows, [1.0, 1.0, 10.0, 40.0])
+    assert ends.max() < 1.03 * ends.mean()
+    assert 0.7 < loads[3][0] / loads[2][0] / 4 < 1.4  # four times as fast, four times as much
+    assert sum(map(sum, loads)) < 1.25 * costs(rows).of_run(0, len(rows))
+
+
+def test_a_worker_of_unknown_speed_gets_a_small_chunk_and_learns():
+    rows = sampling.enumerate_all(10)
+    backlog, pace = Backlog(rows[sampling.lexicographic_order(rows)]), Pace()
+    chunk = backlog.take(pace)
+    assert chunk is not None
+    assert len(chunk) == 4
+    backlog.done(chunk, 2.0, pace)
+    assert pace.rate == backlog.costs.of_run(0, 4) / 2.0
+    following = backlog.take(pace)
+    assert following is not None
+    cost = backlog.costs.of_run(following.start, following.stop)
+    assert pace.rate is not None
+    assert 0.7 * 3.0 <= cost / pace.rate <= 3.0
+
+
+def test_a_reply_to_a_chunk_that_was_handed_out_again_is_not_expected():
+    backlog, pace = Backlog(sampling.enumerate_all(3)), Pace()
+    chunk = backlog.take(pace)
+    assert chunk is not None
+    assert backlog.expects(chunk)
+    backlog.lost(chunk)
+    assert not backlog.expects(chunk)
+    assert backlog.waiting == backlog.open == 8
+
+
+def test_chunks_that_do_not_fit_become_smaller_for_good():
+    backlog, pace = Backlog(sampling.enumerate_all(6)), Pace()
+    sizes = []
+    while chunk := backlog.take(pace):
+        if len(chunk) > 1:
+            assert backlog.too_large(chunk)
+        else:
+            backlog.done(chunk, 1.0, pace)
+            sizes.append(chunk.start)
+    assert sorted(sizes) == list(range(64))
+    alone = Backlog(np.ones((1, 2), dtype=bool))
+    chunk = alone.take(pace)
+    assert chunk is not None
+    assert not alone.too_large(chunk)
+
+
+def test_guilt_counts_deaths_but_not_those_of_machines():
+    backlog, pace = Backlog(np.ones((1, 2), dtype=bool), max_attempts=2), Pace()
+
+    def once(**how):
+        chunk = backlog.take(pace)
+        assert chunk is not None
+        return backlog.died(chunk, **how)
+
+    assert not once(node="a")
+    backlog.forgive("a")
+    assert backlog.guilt(0) == 0
+    assert not once(node="b")
+    for _ in range(2):
+        assert not once(node="b", certain=False)
+    assert backlog.guilt(0) == 1
+    chunk = backlog.take(pace)
+    assert chunk is not None
+    backlog.lost(chunk)
+    assert once(node="b", certain=False)
+    assert backlog.finished
+
+
+@settings(max_examples=200)
+@given(
+    sorted_coalitions(largest=40),
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.sets(st.integers(0, 39), max_size=4),
+    st.randoms(use_true_random=False),
+)
+def test_backlog_measures_all_but_the_deadly_ones(rows, workers, attempts, deadly, chance):
+    backlog = Backlog(rows, chunk_seconds=1e-3, max_attempts=attempts)
+    pace = Pace()
+    measured, aside, flying = [], [], []
+    alone = dict.fromkeys(deadly, 0)
+    while not backlog.finished:
+        while len(flying) < workers and (chunk := backlog.take(pace, 1 / workers)):
+            flying.append(chunk)
+        chunk = flying.pop(chance.randrange(len(flying)))
+        inside = [row for row in range(chunk.start, chunk.stop) if row in deadly]
+        if (fate := chance.random()) < 0.1:
+            backlog.give_back(chunk)
+        elif fate < 0.2:
+            backlog.lost(chunk)
+        elif not inside:
+            measured += range(chunk.start, chunk.stop)
+            backlog.done(chunk, len(chunk) * 1e-4, pace)
+        else:
+            if len(chunk) == 1:
+                alone[chunk.start] += 1
+            if backlog.died(chunk):
+                aside.append(chunk.start)
+    assert backlog.take(pace) is None
+    assert backlog.waiting == 0
+    expected = {row for row in deadly if row < len(rows)}
+    assert sorted(aside) == sorted(expected)
+    assert all(alone[row] == attempts for row in expected)
+    assert sorted(measured) == sorted(set(range(len(rows))) - expected)

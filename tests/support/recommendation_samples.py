@@ -1,0 +1,58 @@
+"""What `recommendations.json` holds, made up; for tests."""
+
+from __future__ import annotations
+
+PLAYERS = tuple(f"L{index}" for index in range(6))
+
+
+def speed(ratio, spread=0.0, memory=1000, parameters=0):
+    ends = [ratio - spread, ratio + spread]
+    return {
+        "prefill_ratio": [ratio, ratio, ratio],
+        "decode_ratio": [ratio, ratio, ratio],
+        "prefill_interval": ends,
+        "decode_interval": ends,
+        "peak_bytes": memory,
+        "parameters": parameters,
+    }
+
+
+def quality(loss, half=0.01):
+    return {"difference": loss, "difference_lower": loss - half, "difference_upper": loss + half}
+
+
+def content(rows):
+    """A recommendations.json of (own removed, loss, ratio) and baselines' (name, the same)."""
+    recommendations = []
+    for (removed, loss, ratio), baselines in rows:
+        saved = 100 * len(removed)
+        shared = {"parameters_saved": saved}
+        recommendations.append(
+            {
+                "removed": removed,
+                **quality(loss),
+                **shared,
+                "speed": speed(ratio, 0.02, 1000 - saved),
+                "warnings": [],
+                "baselines": [
+                    {
+                        "method": name,
+                        "removed": other,
+                        "merges": merges,
+                        **quality(cost),
+                        **shared,
+                        "speed": speed(pace, 0.02, 1000 - saved),
+                    }
+                    for name, other, cost, pace, merges in baselines
+                ],
+            }
+        )
+    dense = {**quality(0.0, 0.0), "parameters": 1000, "speed": speed(1.0, 0.0, 1000)}
+    return {"players": PLAYERS, "dense": dense, "recommendations": recommendations}
+
+
+ROWS = [
+    (([4], 0.02, 1.10), [("greedy", [4], 0.02, 1.10, None), ("deep", [5], 0.30, 1.11, None)]),
+    (([2, 4], 0.05, 1.22), [("greedy", [3, 4], 0.06, 1.23, None)]),
+    (([1, 2, 4], 0.20, 1.35), [("merging", [3, 4, 5], 0.15, 1.35, [[2, [3, 4, 5]]])]),
+]
