@@ -21,8 +21,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import gammaln
 
-from benchmarks.options import options_parser
-from benchmarks.report_bars import Bar, write
+from benchmarks.support.options import options_parser
+from benchmarks.support.report_bars import Bar, write
 from benchmarks.surrogate_speed import layer_game
 from decoder import count_layer_evaluations
 from sampling import empty, full

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from transformers import AutoConfig, PretrainedConfig
 
-from benchmarks.report_bars import Bar, write
+from benchmarks.support.report_bars import Bar, write
 from decoder import (
     MaskedModel,
     ModelSpec,

@@ -3,9 +3,9 @@
     python -m benchmarks.estimators --json FILE [--seeds 20] [--games a,b] [--workers 2]
 
 Games are exact tables: real ones of language models (`benchmarks.game_tables`, made when missing,
-which takes about 40 minutes) and synthetic ones (`benchmarks.synthetic_tables`). Estimators get
-5, 10, 25, 50 and 100 distinct coalitions a player. shapiq 1.8 runs in a Python 3.12 environment of
-its own in runs/peers, made when missing.
+which takes about 40 minutes) and synthetic ones (`benchmarks.support.synthetic_tables`). Estimators
+get 5, 10, 25, 50 and 100 distinct coalitions a player. shapiq 1.8 runs in a Python 3.12 environment
+of its own in runs/peers, made when missing.
 
 Everything is kept in the tables folder: an interrupted run goes on where it was, and estimates of
 the default are made anew when its code has changed.
@@ -23,13 +23,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from benchmarks import large_game, learner_quality, published_way
-from benchmarks.estimator_cells import Cell, estimate_cells
-from benchmarks.estimator_report import bars, compare, print_rows
-from benchmarks.our_default import code_version
-from benchmarks.peers_environment import PEERS, peer_estimates, peers_python
-from benchmarks.report_bars import Bar, write
-from benchmarks.synthetic_tables import SYNTHETIC, synthetic_table
+from benchmarks.support.peers import published_way
+from benchmarks.support.peers.peers_environment import PEERS, peer_estimates, peers_python
+from benchmarks.support.report_bars import Bar, write
+from benchmarks.support.synthetic_tables import SYNTHETIC, synthetic_table
+from benchmarks.support.values import large_game, learner_quality
+from benchmarks.support.values.estimator_cells import Cell, estimate_cells
+from benchmarks.support.values.estimator_report import bars, compare, print_rows
+from benchmarks.support.values.our_default import code_version
 
 PARTS = ("values", "learners", "published", "large")
 _TABLES = Path("runs/tables")

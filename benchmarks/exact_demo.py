@@ -5,7 +5,7 @@
 All 2^n coalitions are measured in one call on 4 x 256 tokens of the calibration text. A plain
 loop (take the removed layers out, run a forward, the model's own loss) is timed in the same
 process on random coalitions, half of them before and half after, and scaled to all coalitions
-by counted work (`benchmarks.counted_work`).
+by counted work (`benchmarks.support.measuring.counted_work`).
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from benchmarks.counted_work import CountedWork
-from benchmarks.plain_loops import deleting_nll, random_llama
-from benchmarks.report_bars import Bar, write
-from benchmarks.steady_memory import keep_freed_memory
+from benchmarks.support.measuring.counted_work import CountedWork
+from benchmarks.support.measuring.plain_loops import deleting_nll, random_llama
+from benchmarks.support.measuring.steady_memory import keep_freed_memory
+from benchmarks.support.report_bars import Bar, write
 from decoder import (
     MaskedModel,
     ModelError,

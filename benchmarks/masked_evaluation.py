@@ -12,7 +12,8 @@ measured three ways in one process, taking turns:
     deleting  one forward a coalition with the removed layers taken out; the model's own loss
 
 The one-by-one ways are timed on a random subset and scaled to all coalitions by counted work
-(`benchmarks.counted_work`). Ratios are taken inside each repeat; bars are their medians.
+(`benchmarks.support.measuring.counted_work`). Ratios are taken inside each repeat; bars are their
+medians.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from rich.console import Console
 from rich.progress import Progress
 from transformers import PreTrainedModel
 
-from benchmarks.counted_work import CountedWork
-from benchmarks.options import options_parser
-from benchmarks.plain_loops import deleting_nll, random_llama, zeroing_nll
-from benchmarks.report_bars import Bar, write
-from benchmarks.steady_memory import keep_freed_memory
+from benchmarks.support.measuring.counted_work import CountedWork
+from benchmarks.support.measuring.plain_loops import deleting_nll, random_llama, zeroing_nll
+from benchmarks.support.measuring.steady_memory import keep_freed_memory
+from benchmarks.support.options import options_parser
+from benchmarks.support.report_bars import Bar, write
 from decoder import MaskedModel, count_layer_evaluations
 from sampling import even_quotas, stratified, stream
 

@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.options import options_parser
-from benchmarks.random_checkpoint import write_checkpoint
-from benchmarks.report_bars import Bar, write
-from benchmarks.steady_memory import keep_freed_memory
+from benchmarks.support.measuring.random_checkpoint import write_checkpoint
+from benchmarks.support.measuring.steady_memory import keep_freed_memory
+from benchmarks.support.options import options_parser
+from benchmarks.support.report_bars import Bar, write
 
 _GIB = 2**30
 

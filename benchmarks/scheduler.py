@@ -24,10 +24,10 @@ import psutil
 from jaxtyping import Bool
 
 import sampling
-from benchmarks.plain_loops import random_llama
-from benchmarks.report_bars import Bar, write
-from benchmarks.simulated_crew import TOKENS, Hall, SeatedCrew, Sleeper
-from benchmarks.steady_memory import keep_freed_memory
+from benchmarks.support.measuring.plain_loops import random_llama
+from benchmarks.support.measuring.simulated_crew import TOKENS, Hall, SeatedCrew, Sleeper
+from benchmarks.support.measuring.steady_memory import keep_freed_memory
+from benchmarks.support.report_bars import Bar, write
 from cluster import Campaign, Column, Crew, Evaluator, Ledger, Progress, connect, measure
 
 __all__ = ["busy_workers", "main", "steady_driver", "two_for_one"]

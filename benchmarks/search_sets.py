@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import known_optima, large_search, open_search
 from benchmarks.game_tables import GAMES, TABLES, build_tables
-from benchmarks.report_bars import Bar, write
-from benchmarks.synthetic_tables import SYNTHETIC, synthetic_table
+from benchmarks.support.report_bars import Bar, write
+from benchmarks.support.sets import known_optima, large_search, open_search
+from benchmarks.support.synthetic_tables import SYNTHETIC, synthetic_table
 
 PARTS = ("known", "open", "large")
 _DEFAULT_GAMES = [name for name in GAMES if name != "early_layers"]

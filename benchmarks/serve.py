@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.report_bars import Bar, write
+from benchmarks.support.report_bars import Bar, write
 from benchmarks.surrogate_speed import layer_game
 from sampling import campaign_design, stream
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
-from benchmarks.report_bars import Bar, write
+from benchmarks.support.report_bars import Bar, write
 from sampling import campaign_design, random_of_sizes, stream
 from shapley import FunctionGame, surrogate_values
 from surrogate.model.evaluation import gradient_boosting, ridge_pairs

@@ -21,10 +21,10 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from benchmarks.options import options_parser
-from benchmarks.plain_loops import random_llama
-from benchmarks.report_bars import Bar, write
-from benchmarks.steady_memory import keep_freed_memory
+from benchmarks.support.measuring.plain_loops import random_llama
+from benchmarks.support.measuring.steady_memory import keep_freed_memory
+from benchmarks.support.options import options_parser
+from benchmarks.support.report_bars import Bar, write
 from decoder import MaskedModel, TokenText, Workload, count_layer_evaluations, find_stack
 from sampling import even_quotas, stratified, stream
 

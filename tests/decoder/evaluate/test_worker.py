@@ -162,7 +162,7 @@ def test_memory_that_runs_out_halves_the_plan_until_it_fits():
         import resource
         import numpy as np
         import torch
-        from benchmarks.plain_loops import random_llama
+        from benchmarks.support.measuring.plain_loops import random_llama
         from decoder import MaskedModel
         from sampling import enumerate_all
 

@@ -12,8 +12,6 @@ from transformers import AutoModelForCausalLM
 from cluster import Ledger
 from tests.support.tiny_run import OPTIONS, call, refused
 
-__all__ = ["checkpoint"]
-
 
 def items(path, count=24):
     rng = np.random.default_rng(0)

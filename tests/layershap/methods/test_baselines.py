@@ -21,8 +21,6 @@ from tests.support.command_line import call
 from tests.support.shapley_games import smooth
 from tests.support.tiny_run import refused
 
-__all__ = ["checkpoint"]
-
 SETTINGS = {
     "remove": "1-2",
     "sequences": 3,

@@ -21,8 +21,6 @@ from layershap.terminal.console import Console
 from sampling import keys
 from tests.support.tiny_run import OPTIONS, call, refused
 
-__all__ = ["checkpoint"]
-
 BUDGET = 24
 
 

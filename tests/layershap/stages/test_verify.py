@@ -28,8 +28,6 @@ from sampling import stream
 from shapley.uncertainty.paired import matched_interval, paired_interval
 from tests.support.command_line import call
 
-__all__ = ["checkpoint"]
-
 MERGES = [[1, [2]]]
 
 

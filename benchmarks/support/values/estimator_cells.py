@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from benchmarks.our_default import code_version, default_values
+from benchmarks.support.values.our_default import code_version, default_values
 
 __all__ = ["Cell", "estimate_cells", "one_thread", "pool", "store"]
 

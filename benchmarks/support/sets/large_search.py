@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.report_bars import Bar
+from benchmarks.support.report_bars import Bar
 from sampling import campaign_design
 from sampling.streams import stream
 from shapley.search import propose

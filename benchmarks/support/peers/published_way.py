@@ -24,9 +24,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
-from benchmarks.kept_results import each
-from benchmarks.our_default import default_surrogate
-from benchmarks.report_bars import Bar
+from benchmarks.support.kept_results import each
+from benchmarks.support.report_bars import Bar
+from benchmarks.support.values.our_default import default_surrogate
 from sampling import enumerate_all, even_quotas, stratified
 from shapley import TableGame
 from surrogate import SurrogateGame

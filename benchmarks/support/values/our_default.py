@@ -78,7 +78,7 @@ def default_surrogate(
 
 def code_version() -> str:
     """Digest of all code behind the default: what a stored estimate was made by."""
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[3]
     files = [path for room in _ROOMS for path in sorted((root / room).rglob("*.py"))]
     digest = hashlib.sha256()
     for path in [*files, Path(__file__)]:

@@ -1,6 +1,6 @@
 """shapiq's estimators on tables of utilities. Run by an interpreter of its own (shapiq, lightgbm).
 
-    python benchmarks/shapiq_peers.py --out FOLDER --seeds 20 NAME=TABLE.npy ...
+    python benchmarks/support/peers/shapiq_peers.py --out FOLDER --seeds 20 NAME=TABLE.npy ...
 
 Imports nothing of this project, because shapiq 1.8 needs Python 3.12. A table holds `2^n`
 utilities, bit `i` of a position is player `i`. FOLDER gets one `NAME.json` a table:

@@ -21,9 +21,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
 
-from benchmarks.kept_results import each
-from benchmarks.our_default import default_design, default_surrogate
-from benchmarks.report_bars import Bar
+from benchmarks.support.kept_results import each
+from benchmarks.support.report_bars import Bar
+from benchmarks.support.values.our_default import default_design, default_surrogate
 from sampling import enumerate_all, keys
 from shapley import TableGame
 from surrogate.model.evaluation import BASELINES

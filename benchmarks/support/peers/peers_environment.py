@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.estimator_cells import one_thread
+from benchmarks.support.values.estimator_cells import one_thread
 
 __all__ = ["PEERS", "PeersMissing", "peer_estimates", "peers_python"]
 

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from benchmarks.kept_results import each
-from benchmarks.our_default import default_estimate
-from benchmarks.report_bars import Bar
+from benchmarks.support.kept_results import each
+from benchmarks.support.report_bars import Bar
+from benchmarks.support.values.our_default import default_estimate
 from sampling import stream
 from shapley import FunctionGame
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.report_bars import Bar
-from benchmarks.sequence_game import PartsOf, SequenceGame
+from benchmarks.support.report_bars import Bar
+from benchmarks.support.sequence_game import PartsOf, SequenceGame
 from decoder import ModelSpec, cut_sequences, load_model, load_tokenizer, make_roster, tokenise
 from layershap.demo import MODEL_DIRECTORY
 from layershap.demo.corpus import Split, split_text

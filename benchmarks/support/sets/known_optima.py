@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from benchmarks.report_bars import Bar
+from benchmarks.support.report_bars import Bar
 from sampling import enumerate_all, without
 from shapley import TableGame, exact_values, greedy_removal
 from shapley.baselines import in_order

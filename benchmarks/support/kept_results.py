@@ -12,7 +12,7 @@ from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
-from benchmarks.estimator_cells import pool, store
+from benchmarks.support.values.estimator_cells import pool, store
 
 __all__ = ["each"]
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from benchmarks.estimator_cells import Cell
-from benchmarks.report_bars import Bar
+from benchmarks.support.report_bars import Bar
+from benchmarks.support.values.estimator_cells import Cell
 from shapley import TableGame, exact_values
 
 __all__ = ["Row", "bars", "compare", "coverage", "print_rows"]

@@ -1,0 +1,1 @@
+"""What the benchmarks share: games, peers, known answers, tables and bars."""

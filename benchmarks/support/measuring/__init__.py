@@ -1,0 +1,1 @@
+"""Parts of the benchmarks of measuring: counted work, plain loops, simulated workers."""

@@ -1,0 +1,1 @@
+"""Other ways to value players, run on the same tables."""

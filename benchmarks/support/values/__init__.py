@@ -1,0 +1,1 @@
+"""Parts of the benchmark of values: cells, reports, the learner behind them."""
