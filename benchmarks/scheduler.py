@@ -3,7 +3,7 @@
 Run with `python -m benchmarks.scheduler --json FILE`. Workers count from when they are ready: how
 long a model takes to load is not the scheduler's doing.
 
-The first part has a real crew, driver and ledger, and 256 members that share a few actor processes:
+The first part has a real pool, driver and ledger, and 256 members that share a few actor processes:
 each member is a thread there, which sleeps instead of computing.
 """
 
@@ -25,10 +25,10 @@ from jaxtyping import Bool
 
 import sampling
 from benchmarks.support.measuring.plain_loops import random_llama
-from benchmarks.support.measuring.simulated_crew import TOKENS, Hall, SeatedCrew, Sleeper
+from benchmarks.support.measuring.simulated_workers import TOKENS, Hall, SeatedCrew, Sleeper
 from benchmarks.support.measuring.steady_memory import keep_freed_memory
 from benchmarks.support.report_bars import Bar, write
-from cluster import Campaign, Column, Crew, Evaluator, Ledger, Progress, connect, measure
+from cluster import Campaign, Column, Evaluator, Ledger, Progress, WorkerPool, connect, measure
 
 __all__ = ["busy_workers", "main", "steady_driver", "two_for_one"]
 
@@ -59,7 +59,7 @@ def busy_workers(
     """Part (a): how busy many slow workers are kept.
 
     Args:
-        workers: members of the crew.
+        workers: members of the pool.
         seconds: length of the run, if they were always busy.
         seconds_each: time of one coalition.
         halls: processes that they share.
@@ -81,14 +81,14 @@ def busy_workers(
             num_cpus=0, max_concurrency=2 * -(-workers // halls) + 2, max_restarts=0
         )
         handles = [hall.remote(packed) for _ in range(halls)]
-        crew = stack.enter_context(SeatedCrew(handles, factory, workers))
+        pool = stack.enter_context(SeatedCrew(handles, factory, workers))
         ready: list[tuple[float, float]] = []
 
         def watch(progress: Progress) -> None:
             if progress.workers == workers and not ready:
                 ready.append((time.perf_counter(), sum(psutil.Process().cpu_times()[:2])))
 
-        summary = measure(campaign, crew, distinct_coalitions(size), progress=watch)
+        summary = measure(campaign, pool, distinct_coalitions(size), progress=watch)
         since, cpu_before = ready[0]
         lasted = time.perf_counter() - since
         cpu = sum(psutil.Process().cpu_times()[:2]) - cpu_before
@@ -191,21 +191,21 @@ def _rate(
     rows: Bool[np.ndarray, "B n"],
     workers: int,
 ) -> float:
-    """Returns coalitions a second of a warm crew; one worker has the first core for itself."""
+    """Returns coalitions a second of a warm pool; one worker has the first core for itself."""
     with ExitStack() as stack:
         stack.enter_context(connect(None, workers=workers))
         ledger = stack.enter_context(Ledger(path))
         campaign = ledger.open_campaign("calibration", "benchmark", players, measured, {})
-        crew = stack.enter_context(Crew(factory, workers=workers))
+        pool = stack.enter_context(WorkerPool(factory, workers=workers))
         # The first call of each worker is not measured: it compiles, allocates and loads pages.
-        while len(crew.ready) < workers:
-            crew.wait(1.0)
+        while len(pool.ready) < workers:
+            pool.wait(1.0)
         if workers == 1:
-            _pin(crew.ready[0].name)
+            _pin(pool.ready[0].name)
         warm = 8 * workers
-        measure(campaign, crew, rows[:warm], chunk_seconds=0.2)
+        measure(campaign, pool, rows[:warm], chunk_seconds=0.2)
         began = time.perf_counter()
-        summary = measure(campaign, crew, rows[warm:])
+        summary = measure(campaign, pool, rows[warm:])
         return summary.measured / (time.perf_counter() - began)
 
 

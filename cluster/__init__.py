@@ -19,7 +19,7 @@ from cluster.ledger.ledger import Event, Ledger
 from cluster.ledger.records import Counts, Records
 from cluster.scheduler.chunking import contiguous_runs
 from cluster.scheduler.measure import measure
-from cluster.scheduler.pool import Crew
+from cluster.scheduler.pool import WorkerPool
 from cluster.scheduler.session import Session, connect
 from cluster.scheduler.summary import Progress, Summary
 from cluster.scheduler.worker import Evaluator, Factory
@@ -30,7 +30,6 @@ __all__ = [
     "ClusterUnreachable",
     "Column",
     "Counts",
-    "Crew",
     "Evaluator",
     "Event",
     "Factory",
@@ -43,6 +42,7 @@ __all__ = [
     "Session",
     "Summary",
     "WorkerFailed",
+    "WorkerPool",
     "WorkerRefused",
     "connect",
     "contiguous_runs",

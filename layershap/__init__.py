@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from layershap.api.launching import run
     from layershap.api.opened import OpenedRun
     from layershap.api.opened import open_run as open
-    from layershap.status.standing import Standing
+    from layershap.status.run_status import RunStatus
 
-__all__ = ["Measurement", "OpenedRun", "Prediction", "Standing", "open", "run"]
+__all__ = ["Measurement", "OpenedRun", "Prediction", "RunStatus", "open", "run"]
 
 _HOMES = {
     "Measurement": ("api.answers", "Measurement"),
     "OpenedRun": ("api.opened", "OpenedRun"),
     "Prediction": ("api.answers", "Prediction"),
-    "Standing": ("status.standing", "Standing"),
+    "RunStatus": ("status.run_status", "RunStatus"),
     "open": ("api.opened", "open_run"),
     "run": ("api.launching", "run"),
 }

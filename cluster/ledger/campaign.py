@@ -28,7 +28,7 @@ SELECT = (
     f"SELECT key, status, vectors, times_measured, seconds, worker FROM measurements WHERE {OURS}"
 )
 # A row that holds values keeps them; being written again only shows in its counter. A row that
-# was set aside holds no values, so a later measurement fills it.
+# was quarantined holds no values, so a later measurement fills it.
 UPSERT = """
 INSERT INTO measurements VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?)
 ON CONFLICT (layout, key) DO UPDATE SET
@@ -104,7 +104,7 @@ class Campaign:
 
         Args:
             coalitions: rows, True = kept.
-            retry_failed: count those that were set aside as missing.
+            retry_failed: count those that were quarantined as missing.
         """
         absent = (None, "failed") if retry_failed else (None,)
         found = (status in absent for status in self._statuses(coalitions))
@@ -139,7 +139,7 @@ class Campaign:
     ) -> None:
         """Writes measurements in one transaction; they are on the disk when this returns.
 
-        Inside :meth:`cluster.Ledger.together` they are on the disk when that block ends. Rows that
+        Inside :meth:`Ledger.transaction` they are on the disk when that block ends. Rows that
         the ledger already has keep their values; only ``times_measured`` counts up. A row with a
         number that is not finite, where its weight is above 0, has the status ``"non-finite"``.
 
@@ -183,7 +183,7 @@ class Campaign:
                 ),
             )
 
-    def set_aside(self, coalition: Bool[np.ndarray, "n"], worker: str = "") -> None:
+    def quarantine(self, coalition: Bool[np.ndarray, "n"], worker: str = "") -> None:
         """Marks one coalition as failed, unless it has been measured after all."""
         rows = self._rows(coalition[None, :])
         with self.ledger.transaction() as db:

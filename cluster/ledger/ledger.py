@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -147,7 +147,7 @@ class Ledger:
         rows = self.fetch("SELECT name FROM campaigns ORDER BY created, name")
         return tuple(name for (name,) in rows)
 
-    def note(self, kind: str, **detail: Any) -> None:
+    def log_event(self, kind: str, **detail: Any) -> None:
         """Writes an event, also to the log."""
         log.info("%s: %s", kind, ", ".join(f"{name} {value}" for name, value in detail.items()))
         with self.transaction() as db:
@@ -181,23 +181,11 @@ class Ledger:
         """
         return self._database.stream(query, values, size)
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Makes one transaction of everything that is written inside the block.
-
-        It costs one fsync instead of one a write. If anything in it fails, nothing of it is
-        written, even if the block goes on after the failure.
-
-        Raises:
-            LedgerError: as :meth:`transaction` does.
-        """
-        with self.transaction():
-            yield
-
     def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         """Runs a block in one transaction: all of it is on the disk afterwards, or nothing.
 
-        Inside another transaction it becomes a part of that one.
+        It costs one fsync instead of one a write. Inside another transaction it becomes a part of
+        that one. If anything in it fails, nothing of it is written, even if the block goes on.
 
         Raises:
             LedgerError: if the ledger is read-only, or the disk is full or fails.

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["Holder", "find_holder"]
+__all__ = ["LockHolder", "find_lock_holder"]
 
 
 @dataclass(frozen=True)
-class Holder:
+class LockHolder:
     """A process that writes to a run directory.
 
     Attributes:
@@ -29,7 +29,7 @@ class Holder:
     host: str | None = None
 
 
-def find_holder(ledger: Path) -> Holder | None:
+def find_lock_holder(ledger: Path) -> LockHolder | None:
     """Returns who holds the lock of a ledger; None if nobody does.
 
     To try the lock would for a moment refuse it to a run that starts. So the process that the lock
@@ -43,9 +43,9 @@ def find_holder(ledger: Path) -> Holder | None:
         words, since = lock.read_text(encoding="utf-8").split(), lock.stat().st_mtime
         pid, host = int(words[0]), words[1] if len(words) > 1 else None
         if host not in (None, socket.gethostname()):
-            return Holder(pid, since, (), host)
+            return LockHolder(pid, since, (), host)
         process = psutil.Process(pid)
         held = any(Path(file.path) == lock.resolve() for file in process.open_files())
-        return Holder(pid, since, tuple(process.cmdline())) if held else None
+        return LockHolder(pid, since, tuple(process.cmdline())) if held else None
     except (OSError, ValueError, IndexError, psutil.Error):
         return None

@@ -104,6 +104,6 @@ def _check(db: sqlite3.Connection, path: Path, lengths: dict[str, int]) -> None:
 def _joined(*vectors: bytes | None) -> bytes | None:
     known = [vector for vector in vectors if vector is not None]
     if not known:
-        return None  # set aside
+        return None  # quarantined
     absent = np.full(len(known[0]) // 4, np.nan, dtype="<f4").tobytes()
     return b"".join(absent if vector is None else vector for vector in vectors)

@@ -21,14 +21,12 @@ class Records:
         players: names in depth order.
         coalitions: rows, True = kept.
         utilities: the weighted mean of the utility's column, times its sign; higher is better. NaN
-            where it is not finite or was set aside.
-        metrics: by column, one row a coalition, as the model gave them; NaN where it was set aside.
-        columns: names, weights and signs of the metrics.
-        utility: name of the column that decides.
-        status: ``"ok"``, ``"non-finite"`` or ``"failed"``, one a coalition.
-        times_measured: 1 for each measured coalition, unless something was measured twice.
-        seconds: time each coalition took on its worker.
-        workers: who measured each.
+            where it is not finite or was quarantined.
+        metrics: by column, one row a coalition, as the model gave them; NaN where it was
+        quarantined. columns: names, weights and signs of the metrics. utility: name of the column
+        that decides. status: ``"ok"``, ``"non-finite"`` or ``"failed"``, one a coalition.
+        times_measured: 1 for each measured coalition, unless something was measured twice. seconds:
+        time each coalition took on its worker. workers: who measured each.
     """
 
     players: tuple[str, ...]
@@ -77,7 +75,7 @@ class Counts:
     Attributes:
         ok: every column is finite.
         non_finite: measured, but a column has a NaN or an infinite number.
-        failed: set aside because they killed their workers.
+        failed: quarantined because they killed their workers.
         repeated: measured more than once; 0 unless something is wrong.
     """
 

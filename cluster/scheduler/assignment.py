@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from cluster.scheduler.events import Member
-from cluster.scheduler.pool import Crew
-from cluster.scheduler.queue import LEAST_SECONDS, Backlog
+from cluster.scheduler.events import WorkerHandle
+from cluster.scheduler.pool import WorkerPool
+from cluster.scheduler.queue import LEAST_SECONDS, WorkQueue
 
-__all__ = ["hand_out"]
+__all__ = ["assign"]
 
 # The driver spends about half of this on one chunk: with so much work for each worker in a chunk
-# it is never what a large crew waits for.
+# it is never what a large pool waits for.
 HANDLING_SECONDS = 0.003
 
 
-def hand_out(backlog: Backlog, crew: Crew) -> None:
+def assign(queue: WorkQueue, pool: WorkerPool) -> None:
     """Gives every worker a chunk, then a second one to go on with while its result travels.
 
     Workers of unknown speed count as average ones.
 
     Args:
-        backlog: what is to be measured.
-        crew: who measures.
+        queue: what is to be measured.
+        pool: who measures.
     """
-    ready = crew.ready
+    ready = pool.ready
     rates = [member.pace.rate for member in ready]
     known = [rate for rate in rates if rate is not None]
     mean = sum(known) / len(known) if known else 1.0
@@ -31,22 +31,22 @@ def hand_out(backlog: Backlog, crew: Crew) -> None:
     for depth in (0, 1):
         for member, rate in zip(ready, rates, strict=True):
             # Near the end a second chunk would only wait behind a busy worker.
-            if not backlog.waiting or (depth and backlog.waiting <= len(ready)):
+            if not queue.waiting or (depth and queue.waiting <= len(ready)):
                 return
             if len(member.flights) != depth:
                 continue
-            if rate is not None and _too_slow(backlog, member, rate, total, max(known)):
+            if rate is not None and _too_slow(queue, member, rate, total, max(known)):
                 continue
             share = min((mean if rate is None else rate) / total, 1.0)
-            if chunk := backlog.take(member.pace, share, least):
-                crew.assign(member, chunk, backlog.coalitions[chunk.start : chunk.stop])
+            if chunk := queue.take(member.pace, share, least):
+                pool.assign(member, chunk, queue.coalitions[chunk.start : chunk.stop])
 
 
-def _too_slow(backlog: Backlog, member: Member, rate: float, total: float, fastest: float) -> bool:
+def _too_slow(
+    queue: WorkQueue, member: WorkerHandle, rate: float, total: float, fastest: float
+) -> bool:
     """Tells whether the others will have measured everything before this one measures more."""
-    left = max(backlog.cost_total - backlog.cost_done, 0.0)
-    one = left / max(backlog.open, 1)
-    queue = sum(
-        backlog.costs.of_run(chunk.start, chunk.stop) for _, chunk in member.flights if chunk
-    )
-    return (queue + one) / rate > left / total + one / fastest + 1e-9
+    left = max(queue.cost_total - queue.cost_done, 0.0)
+    one = left / max(queue.open, 1)
+    own = sum(queue.costs.of_run(chunk.start, chunk.stop) for _, chunk in member.flights if chunk)
+    return (own + one) / rate > left / total + one / fastest + 1e-9

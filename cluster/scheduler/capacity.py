@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Node", "alive_nodes", "check_room", "room"]
+__all__ = ["Node", "alive_nodes", "capacity", "check_capacity"]
 
 ROUNDING = 1e-9  # 1 / 0.1 workers are ten
 
@@ -45,7 +45,7 @@ def alive_nodes() -> dict[str, Node]:
     return found
 
 
-def room(nodes: Iterable[Node], cpus: float, gpus: float) -> int:
+def capacity(nodes: Iterable[Node], cpus: float, gpus: float) -> int:
     """Returns how many workers fit on nodes that have nothing else to do.
 
     A part of a GPU cannot lie on two of them, so 0.4 of one leaves room for two workers each.
@@ -58,7 +58,7 @@ def room(nodes: Iterable[Node], cpus: float, gpus: float) -> int:
     return sum(_fits(node, cpus, gpus) for node in nodes)
 
 
-def check_room(cpus: float, gpus: float) -> None:
+def check_capacity(cpus: float, gpus: float) -> None:
     """Checks that some node could ever hold a worker.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Members of a crew, and what is heard of them."""
+"""Members of a pool, and what is heard of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cluster.scheduler.capacity import Node
 from cluster.scheduler.queue import Chunk, Pace
 from cluster.scheduler.worker import Hello, Reply
 
-__all__ = ["Arrived", "Cause", "Died", "Measured", "Member", "News", "NodeGone"]
+__all__ = ["Arrived", "Cause", "Died", "Measured", "NodeGone", "WorkerEvent", "WorkerHandle"]
 
 # Its process ended, or its machine did, or it was ended or cut off from outside: only the first can
 # be the fault of what it measured.
@@ -18,11 +18,11 @@ Cause = Literal["process", "node", "outside"]
 
 
 @dataclass(eq=False)
-class Member:
+class WorkerHandle:
     """One actor.
 
     Attributes:
-        slot: its place in the crew; a successor gets the same one.
+        slot: its place in the pool; a successor gets the same one.
         handle: Ray's handle.
         name: ``host:pid`` once it has said hello, else empty.
         node: Ray's identifier of its machine, once it has said hello.
@@ -44,7 +44,7 @@ class Member:
 class Arrived:
     """A member has built its evaluator, or failed to."""
 
-    member: Member
+    member: WorkerHandle
     hello: Hello
 
 
@@ -52,7 +52,7 @@ class Arrived:
 class Measured:
     """A member has answered for a chunk."""
 
-    member: Member
+    member: WorkerHandle
     chunk: Chunk
     reply: Reply
 
@@ -62,14 +62,14 @@ class Died:
     """A member is gone.
 
     Attributes:
-        member: who; it is no longer in the crew.
+        member: who; it is no longer in the pool.
         running: the chunk it was at, or nothing if it was idle or died before its hello.
         queued: chunks that it never started.
         cause: what ended it.
         reason: what Ray says, in one line.
     """
 
-    member: Member
+    member: WorkerHandle
     running: Chunk | None
     queued: tuple[Chunk, ...]
     cause: Cause
@@ -83,4 +83,4 @@ class NodeGone:
     node: Node
 
 
-News = Arrived | Measured | Died | NodeGone
+WorkerEvent = Arrived | Measured | Died | NodeGone

@@ -1,4 +1,4 @@
-"""The driver: what is missing goes to the crew, and a summary comes back."""
+"""The driver: what is missing goes to the pool, and a summary comes back."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float
 
 import sampling
 from cluster.ledger.campaign import Campaign
-from cluster.scheduler.pool import Crew
-from cluster.scheduler.queue import Backlog
+from cluster.scheduler.pool import WorkerPool
+from cluster.scheduler.queue import WorkQueue
 from cluster.scheduler.run import Run
 from cluster.scheduler.summary import Progress, Summary
 from cluster.scheduler.worker import Factory
@@ -26,7 +26,7 @@ SLICE = 65_536  # rows whose status is asked for in one go
 
 def measure(
     campaign: Campaign,
-    evaluators: Factory | Crew,
+    evaluators: Factory | WorkerPool,
     coalitions: Bool[np.ndarray, "B n"],
     *,
     workers: int | None = 1,
@@ -43,14 +43,14 @@ def measure(
     """Measures those of the coalitions that the ledger lacks, on Ray actors.
 
     Every result is written as it arrives. A chunk whose worker dies is cut in two and handed out
-    again; a coalition that kills ``max_attempts`` workers alone is set aside with the status
+    again; a coalition that kills ``max_attempts`` workers alone is quarantined with the status
     ``"failed"``, and the others complete. Deaths of whole machines count against nobody. A run
     that was stopped, in whatever way, goes on where it was when it is started again.
 
     Args:
         campaign: of a ledger opened for writing.
         evaluators: builds an evaluator, called once inside each actor that this call starts; or a
-            crew that is at work already and stays so, for callers that measure in small steps.
+            pool that is at work already and stays so, for callers that measure in small steps.
         coalitions: rows, True = kept; repeated rows count once.
         workers: number of actors, where they are started here; None for as many as the cluster
             has room for, those of nodes that join later included.
@@ -62,7 +62,7 @@ def measure(
         head_cost: duration of what every coalition needs (the model's head, protected parts), in
             the same unit.
         chunk_seconds: longest chunk wanted, which is also what a death can cost.
-        retry_failed: measure again what an earlier run set aside.
+        retry_failed: measure again what an earlier run quarantined.
         order: ``"shared"`` measures in the order that shares most work; ``"given"`` in the order
             of ``coalitions``, so that a stopped run holds the first of them.
 
@@ -87,7 +87,7 @@ def measure(
         todo = todo[sampling.lexicographic_order(todo)]
     run = Run(
         campaign,
-        Backlog(
+        WorkQueue(
             todo,
             player_costs=player_costs,
             head_cost=head_cost,
@@ -101,25 +101,25 @@ def measure(
     if len(todo):
         lent = (
             nullcontext(evaluators)
-            if isinstance(evaluators, Crew)
-            else Crew(
+            if isinstance(evaluators, WorkerPool)
+            else WorkerPool(
                 evaluators,
                 workers=workers,
                 cpus_per_worker=cpus_per_worker,
                 gpus_per_worker=gpus_per_worker,
             )
         )
-        with lent as crew:
-            note = campaign.ledger.note
-            note("run started", campaign=campaign.name, missing=len(todo), workers=crew.size)
-            run.until_finished(crew)
+        with lent as pool:
+            log_event = campaign.ledger.log_event
+            log_event("run started", campaign=campaign.name, missing=len(todo), workers=pool.size)
+            run.until_finished(pool)
     summary = run.summary(
         seconds=time.perf_counter() - began,
         non_finite=known["non-finite"],
         failed=known["failed"],
     )
     if len(todo):
-        campaign.ledger.note("run finished", campaign=campaign.name, **vars(summary))
+        campaign.ledger.log_event("run finished", campaign=campaign.name, **vars(summary))
     return summary
 
 

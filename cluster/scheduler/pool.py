@@ -1,4 +1,4 @@
-"""A crew of Ray actors: hiring, handing out chunks, and hearing what became of them."""
+"""A pool of Ray actors: hiring, handing out chunks, and hearing what became of them."""
 
 from __future__ import annotations
 
@@ -13,22 +13,30 @@ import numpy as np
 from jaxtyping import Bool
 
 from cluster.errors import WorkerFailed
-from cluster.scheduler.capacity import Node, alive_nodes, check_room, room
-from cluster.scheduler.events import Arrived, Cause, Died, Measured, Member, News, NodeGone
+from cluster.scheduler.capacity import Node, alive_nodes, capacity, check_capacity
+from cluster.scheduler.events import (
+    Arrived,
+    Cause,
+    Died,
+    Measured,
+    NodeGone,
+    WorkerEvent,
+    WorkerHandle,
+)
 from cluster.scheduler.queue import Chunk
 from cluster.scheduler.worker import Factory, Worker
 
-__all__ = ["Crew"]
+__all__ = ["WorkerPool"]
 
 # Weights and logits live in blocks far above the default threshold, which glibc maps and unmaps
 # for each tensor: a fifth of a worker's time then goes into page faults.
 MALLOC_THRESHOLD = str(1 << 32)
 LOOK_SECONDS = 2.0  # between two looks at the nodes of the cluster
-GATHER_SECONDS = 0.02  # how long a large crew's replies are collected before they are written
+GATHER_SECONDS = 0.02  # how long a large pool's replies are collected before they are written
 LARGE = 16  # members from which that pays; each has a second chunk to go on with meanwhile
 
 
-class Crew:
+class WorkerPool:
     """Actors that each hold one replica. Leaving the context ends them all.
 
     Ray restarts and retries nothing by itself: a chunk that kills its worker must come back to
@@ -59,7 +67,7 @@ class Crew:
 
         if not ray.is_initialized():
             raise ValueError("Ray is not connected; measure inside `with cluster.connect(...):`")
-        check_room(cpus_per_worker, gpus_per_worker)
+        check_capacity(cpus_per_worker, gpus_per_worker)
         try:
             self._packed = cloudpickle.dumps(factory)  # pyright: ignore[reportPrivateImportUsage]
         except Exception as error:
@@ -83,7 +91,7 @@ class Crew:
         self._used: dict[str, Node] = {}  # nodes that hold or held members
         self._looked_at = time.monotonic()
         self.hired = 0
-        self.members: list[Member] = []
+        self.members: list[WorkerHandle] = []
         self.fill()
 
     def __enter__(self) -> Self:
@@ -103,7 +111,7 @@ class Crew:
             self._dismiss(member)
 
     @property
-    def ready(self) -> list[Member]:
+    def ready(self) -> list[WorkerHandle]:
         """Those who have said hello."""
         return [member for member in self.members if member.name]
 
@@ -112,7 +120,7 @@ class Crew:
         """How many members there should be."""
         wanted = self._workers
         if wanted is None:
-            wanted = room(self._nodes.values(), *self._share)
+            wanted = capacity(self._nodes.values(), *self._share)
         return max(wanted - len(self._closed), 0)
 
     def alive(self, node: str) -> bool:
@@ -132,7 +140,7 @@ class Crew:
             while slot in taken:
                 slot += 1
             taken.add(slot)
-            member = Member(slot, self.start_actor(slot))
+            member = WorkerHandle(slot, self.start_actor(slot))
             member.flights.append((member.handle.hello.remote(), None))
             self.members.append(member)
             self.hired += 1
@@ -149,15 +157,15 @@ class Crew:
         """Ends an actor, also one that Ray only lost sight of: nobody may measure unheard."""
         self._ray.kill(handle, no_restart=True)
 
-    def assign(self, member: Member, chunk: Chunk, rows: Bool[np.ndarray, "B n"]) -> None:
+    def assign(self, member: WorkerHandle, chunk: Chunk, rows: Bool[np.ndarray, "B n"]) -> None:
         """Asks a member to measure a chunk after those that it has already."""
         member.flights.append((member.handle.measure.remote(rows), chunk))
 
-    def wait(self, seconds: float) -> list[News]:
+    def wait(self, seconds: float) -> list[WorkerEvent]:
         """Waits until there is news, at most so long, and returns all of it."""
         # A member answers in order, so only the oldest question of each can be answered next.
         refs = [member.flights[0][0] for member in self.members if member.flights]
-        news: list[News] = []
+        news: list[WorkerEvent] = []
         if refs:
             first, _ = self._ray.wait(refs, num_returns=1, timeout=seconds)
             if first and len(refs) >= LARGE and seconds:
@@ -172,11 +180,11 @@ class Crew:
             news.extend(self.look())
         return news
 
-    def look(self) -> list[News]:
+    def look(self) -> list[WorkerEvent]:
         """Looks at the nodes of the cluster: ends members of those that are gone, fills places."""
         self._looked_at = time.monotonic()
         self._nodes = alive_nodes()
-        news: list[News] = []
+        news: list[WorkerEvent] = []
         for name in [name for name in self._used if name not in self._nodes]:
             news.append(NodeGone(self._used.pop(name)))
             for member in [member for member in self.members if member.node == name]:
@@ -184,7 +192,7 @@ class Crew:
         self.fill()
         return news
 
-    def _hear(self, member: Member) -> Iterator[News]:
+    def _hear(self, member: WorkerHandle) -> Iterator[WorkerEvent]:
         ref, chunk = member.flights[0]
         try:
             answer = self._ray.get(ref)
@@ -209,8 +217,8 @@ class Crew:
             self._used[answer.node] = Node(answer.node, answer.host, *self._share)
         yield Arrived(member, answer)
 
-    def _bury(self, member: Member, cause: Cause, reason: str) -> Iterator[News]:
-        """Takes a dead member out of the crew; what it had answered in time still counts."""
+    def _bury(self, member: WorkerHandle, cause: Cause, reason: str) -> Iterator[WorkerEvent]:
+        """Takes a dead member out of the pool; what it had answered in time still counts."""
         lost: list[Chunk] = []
         for ref, chunk in member.flights:
             if chunk is None:
@@ -223,7 +231,7 @@ class Crew:
         self._dismiss(member)
         yield Died(member, None if idle else lost[0], tuple(lost[1:]), cause, reason)
 
-    def _dismiss(self, member: Member) -> None:
+    def _dismiss(self, member: WorkerHandle) -> None:
         self.members.remove(member)
         member.flights.clear()
         self.end_actor(member.handle)

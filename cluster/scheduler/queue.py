@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 
 from cluster.scheduler.chunking import costs, next_stop
 
-__all__ = ["Backlog", "Chunk", "Pace"]
+__all__ = ["Chunk", "Pace", "WorkQueue"]
 
 PROBE = 4  # coalitions in a chunk for a worker of which nobody knows how fast it is
 LEAST_SECONDS = 0.05  # handing out a chunk costs milliseconds; shorter chunks would feel it
@@ -48,8 +48,8 @@ class Pace:
         self._seconds = MEMORY * self._seconds + max(seconds, 1e-6)
 
 
-class Backlog:
-    """Hands out each coalition until it is either finished or set aside.
+class WorkQueue:
+    """Hands out each coalition until it is either finished or quarantined.
 
     Args:
         coalitions: rows in the order in which they are to be measured.
@@ -89,12 +89,12 @@ class Backlog:
 
     @property
     def open(self) -> int:
-        """How many coalitions are neither measured nor set aside."""
+        """How many coalitions are neither measured nor quarantined."""
         return self._open
 
     @property
     def finished(self) -> bool:
-        """Whether every coalition is measured or set aside."""
+        """Whether every coalition is measured or quarantined."""
         return self._open == 0
 
     @property

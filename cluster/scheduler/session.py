@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.errors import ClusterUnreachable
-from cluster.scheduler.capacity import alive_nodes, room
+from cluster.scheduler.capacity import alive_nodes, capacity
 
 __all__ = ["Session", "connect"]
 
@@ -152,7 +152,7 @@ def _join(address: str) -> None:
 def _await_room(cpus: float, gpus: float) -> None:
     """Waits a little for the first worker's node: clusters are often used while they start."""
     deadline = time.monotonic() + ROOM_SECONDS
-    while not room(alive_nodes().values(), cpus, gpus) and time.monotonic() < deadline:
+    while not capacity(alive_nodes().values(), cpus, gpus) and time.monotonic() < deadline:
         time.sleep(0.5)
 
 
@@ -241,5 +241,5 @@ def _local_head() -> str | None:
     """Returns the address that Ray has written down for this machine."""
     if given := os.environ.get("RAY_ADDRESS"):
         return given
-    note = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
-    return note.read_text().strip() if note.is_file() else None
+    log_event = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+    return log_event.read_text().strip() if log_event.is_file() else None

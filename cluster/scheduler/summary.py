@@ -19,7 +19,7 @@ class Progress:
         rate: coalitions a second since the first worker was ready; 0 before.
         seconds_left: estimate from the shared work that is left; unknown before the first result.
         non_finite: coalitions measured in this run whose values are not finite.
-        failed: coalitions set aside in this run.
+        failed: coalitions quarantined in this run.
         workers: workers that are ready; 0 while they load.
     """
 
@@ -40,7 +40,7 @@ class Summary:
         measured: coalitions measured in this run.
         skipped: coalitions that the ledger had already.
         non_finite: coalitions asked for whose values are not finite, from this run or earlier.
-        failed: coalitions asked for that are set aside, from this run or earlier.
+        failed: coalitions asked for that are quarantined, from this run or earlier.
         seconds: duration, loading included.
         rate: coalitions a second since the first worker was ready.
         deaths: workers that died, with their nodes or alone.
@@ -49,10 +49,10 @@ class Summary:
         halved: chunks that did not fit into a worker's memory.
         nodes_lost: machines that left the cluster while they held workers.
         hired: workers started, those included that replaced others.
-        given_up: places in the crew left empty because no worker survived its start there.
+        given_up: places in the pool left empty because no worker survived its start there.
         busy: share of the workers' time since they were ready that went into measuring.
-        attempts: workers that a coalition kills before it is set aside.
-        set_aside: removed players of each coalition set aside in this run.
+        attempts: workers that a coalition kills before it is quarantined.
+        quarantined: removed players of each coalition quarantined in this run.
     """
 
     measured: int
@@ -70,7 +70,7 @@ class Summary:
     given_up: int = 0
     busy: float = 0.0
     attempts: int = 0
-    set_aside: tuple[tuple[str, ...], ...] = ()
+    quarantined: tuple[tuple[str, ...], ...] = ()
 
     def sentences(self) -> list[str]:
         """Returns what a person should know of the run; nothing if nothing happened."""
@@ -99,14 +99,14 @@ class Summary:
                 f"{_count(self.halved, 'chunk')} did not fit into a worker's memory and"
                 f" {'was' if self.halved == 1 else 'were'} measured in smaller parts"
             )
-        if self.set_aside:
-            several = len(self.set_aside) > 1
-            shown = [_removal(names) for names in self.set_aside[:SHOWN]]
-            if rest := len(self.set_aside) - len(shown):
+        if self.quarantined:
+            several = len(self.quarantined) > 1
+            shown = [_removal(names) for names in self.quarantined[:SHOWN]]
+            if rest := len(self.quarantined) - len(shown):
                 shown.append(f"{rest} more")
             told.append(
-                f"{_count(len(self.set_aside), 'coalition')} {'were' if several else 'was'} set"
-                f" aside: {' and '.join(shown)} killed {_count(self.attempts, 'worker')}"
+                f"{_count(len(self.quarantined), 'coalition')} {'were' if several else 'was'}"
+                f" quarantined: {' and '.join(shown)} killed {_count(self.attempts, 'worker')}"
                 f"{' each' if several else ''}"
             )
         return told

@@ -15,7 +15,7 @@ from decoder.data.text import TokenText
 from decoder.data.workload import TEXT_METRICS, Metric, Workload
 from decoder.errors import ModelError
 from decoder.evaluate.memory import default_bound, is_out_of_memory
-from decoder.evaluate.preparation import Preparation, Prepared
+from decoder.evaluate.preparation import EvaluationContext, PreparedBatch
 from decoder.evaluate.steps import LayerSource, Node, Steps, joined
 from decoder.evaluate.walk import Kept, kept_lists, sweep, walk
 from decoder.evaluate.walk_plan import GIB, WalkChoice, make_plan, shrunk
@@ -86,7 +86,9 @@ class MaskedModel:
         self._steps = Steps(self.roster, source, compiled)
         self._bound = default_bound(model.device) if memory is None else int(memory * GIB)
         with torch.inference_mode():
-            self._preparation = Preparation(model, self.stack, workload, self._steps, self._bound)
+            self._preparation = EvaluationContext(
+                model, self.stack, workload, self._steps, self._bound
+            )
             self.plan = make_plan(
                 self._preparation.needs,
                 self._bound,
@@ -94,7 +96,7 @@ class MaskedModel:
                 walk=walk,
                 micro_batch=micro_batch,
             )
-            self._batches: list[Prepared] = []
+            self._batches: list[PreparedBatch] = []
             self._survive(self._prepare)
 
     @property

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from decoder.data.workload import TEXT_METRICS, Batch
-from decoder.model.lm_head import LinearTail
+from decoder.model.lm_head import LinearLMHead
 
-__all__ = ["Head", "LinearHead", "LogitsHead", "Places", "buffer_rows"]
+__all__ = ["Head", "LinearHead", "LogitsHead", "ScoredPositions", "buffer_rows"]
 
 _BUFFER = {"cpu": 2**22, "cuda": 2**27}  # logits a chunk: near the caches of a core, of a GPU
 _VOCABULARY_PART = 8192
@@ -28,7 +28,7 @@ _FEWEST_ROWS = 256  # below this a matrix product reads the whole head for too l
 
 
 @dataclass(frozen=True)
-class Places:
+class ScoredPositions:
     """A batch's scored places on the device."""
 
     index_N: Tensor
@@ -37,7 +37,7 @@ class Places:
     rows: int
 
     @classmethod
-    def of(cls, batch: Batch, device: torch.device) -> Places:
+    def of(cls, batch: Batch, device: torch.device) -> ScoredPositions:
         """Move a batch's places to a device."""
         rows = np.repeat(np.arange(len(batch.rows)), batch.counts)
         index, targets, row = (
@@ -91,14 +91,18 @@ class LinearHead:
     """
 
     def __init__(
-        self, tail: LinearTail, places: Places, buffer_RV: Tensor, dense_BTD: Tensor | None
+        self,
+        lm_head: LinearLMHead,
+        places: ScoredPositions,
+        buffer_RV: Tensor,
+        dense_BTD: Tensor | None,
     ) -> None:
-        self._tail = tail
+        self._lm_head = lm_head
         self._places = places
         self._buffer_RV = buffer_RV
         self._reference = None
         if dense_BTD is not None:
-            rows_ND = tail.rows(places.pick(dense_BTD)[0])
+            rows_ND = lm_head.rows(places.pick(dense_BTD)[0])
             parts = [self._dense(rows_ND[part]) for part in self._parts(len(rows_ND))]
             self._reference = tuple(torch.cat(column) for column in zip(*parts, strict=True))
 
@@ -106,7 +110,7 @@ class LinearHead:
         """See `Head`."""
         picked_MND = self._places.pick(hidden_STD)
         stacked, each = picked_MND.shape[:2]
-        rows_RD = self._tail.rows(picked_MND.reshape(-1, picked_MND.shape[2]))
+        rows_RD = self._lm_head.rows(picked_MND.reshape(-1, picked_MND.shape[2]))
         targets_R = self._places.targets_N.repeat(stacked)
         kinds = 1 if self._reference is None else len(TEXT_METRICS)
         out_KR = torch.empty((kinds, len(rows_RD)), dtype=torch.float32, device=rows_RD.device)
@@ -138,7 +142,7 @@ class LinearHead:
         return [slice(start, min(start + chunk, rows)) for start in range(0, rows, chunk)]
 
     def _logits(self, rows_RD: Tensor) -> Tensor:
-        weight, bias, scale = self._tail.weight_VD, self._tail.bias_V, self._tail.scale
+        weight, bias, scale = self._lm_head.weight_VD, self._lm_head.bias_V, self._lm_head.scale
         out_RV = self._buffer_RV[: len(rows_RD)]
         if weight.dtype == torch.float32:
             torch.mm(rows_RD, weight.T, out=out_RV)
@@ -150,7 +154,7 @@ class LinearHead:
 
     def _dense(self, rows_RD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Dense top-1, W' p and the part of the divergence that no coalition changes."""
-        weight, bias, scale = self._tail.weight_VD, self._tail.bias_V, self._tail.scale
+        weight, bias, scale = self._lm_head.weight_VD, self._lm_head.bias_V, self._lm_head.scale
         logits_RV = self._logits(rows_RD)
         top_R = logits_RV.argmax(1)
         log_RV = logits_RV.log_softmax(1)
@@ -181,7 +185,7 @@ class LogitsHead:
     def __init__(
         self,
         logits: Callable[[Tensor], Tensor],
-        places: Places,
+        places: ScoredPositions,
         most: int,
         dense_BTD: Tensor | None,
     ) -> None:

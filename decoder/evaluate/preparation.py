@@ -13,11 +13,11 @@ from torch import Tensor
 
 from decoder.data.workload import TEXT_METRICS, Batch, Workload, task_batches
 from decoder.errors import ModelError, TextError, UnsupportedModel
-from decoder.evaluate.losses import Head, LinearHead, LogitsHead, Places, buffer_rows
+from decoder.evaluate.losses import Head, LinearHead, LogitsHead, ScoredPositions, buffer_rows
 from decoder.evaluate.memory import peak_bytes, used_bytes
 from decoder.evaluate.steps import Node, Steps, joined, parts_of
 from decoder.evaluate.walk_plan import Needs
-from decoder.model.lm_head import injected, linear_tail
+from decoder.model.lm_head import injected, linear_lm_head
 from decoder.model.structure import Stack
 from decoder.model.trace import LayerCall, record, record_calls
 from decoder.players import Unit
@@ -25,14 +25,14 @@ from decoder.players import Unit
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Preparation", "Prepared"]
+__all__ = ["EvaluationContext", "PreparedBatch"]
 
 _PROBE_TOKENS = 32
 _SMALL_BUFFER = 1 / 32  # of the bound: what the work space for logits may take
 
 
 @dataclass(eq=False)
-class Prepared:
+class PreparedBatch:
     """One batch on the device.
 
     Attributes:
@@ -78,7 +78,7 @@ class Prepared:
         sums[self.section][:, rows, self.batch.rows] = found.cpu().numpy()
 
 
-class Preparation:
+class EvaluationContext:
     """What a model needs to be measured on a workload, probed on the model itself.
 
     Args:
@@ -110,17 +110,19 @@ class Preparation:
         hidden_1TD, calls = record_calls(model, stack, tokens_1T, self._returns)
         layer_bytes = self._layer_peak(calls, hidden_1TD)
         few_1TD = self._through(tokens_1T[:, :_PROBE_TOKENS])
-        self._tail = linear_tail(model, stack, self._returns, tokens_1T[:, :_PROBE_TOKENS], few_1TD)
+        self._lm_head = linear_lm_head(
+            model, stack, self._returns, tokens_1T[:, :_PROBE_TOKENS], few_1TD
+        )
         self._vocabulary = self._text_config.vocab_size
         self._rows = buffer_rows(self._vocabulary, model.device, bound * _SMALL_BUFFER)
-        if self._tail is None:
+        if self._lm_head is None:
             self._check_own_head(few_1TD)
         else:
             shape = (self._rows, self._vocabulary)
             self._buffer_RV = torch.empty(shape, dtype=torch.float32, device=model.device)
         self.needs = self._needs(hidden_1TD, layer_bytes)
 
-    def batches(self, tokens_a_batch: int) -> list[Prepared]:
+    def batches(self, tokens_a_batch: int) -> list[PreparedBatch]:
         """All rows in batches; the dense model runs once for their references."""
         found = [(0, batch) for batch in self._workload.text_batches(tokens_a_batch)]
         for number, task in enumerate(self._workload.tasks, start=1):
@@ -136,7 +138,9 @@ class Preparation:
             for place in group:
                 heads[place] = self._head(found[place][1], dense.pop(0))
         return [
-            Prepared(section, batch, ids_BT, Node((start,)), heads[place], self._record, {1: calls})
+            PreparedBatch(
+                section, batch, ids_BT, Node((start,)), heads[place], self._record, {1: calls}
+            )
             for place, ((section, batch), ids_BT, (start, calls)) in enumerate(
                 zip(found, tokens, recorded, strict=True)
             )
@@ -211,13 +215,13 @@ class Preparation:
         chunk = 4 * self._rows * self._vocabulary
         # A linear head works in one buffer, and in two more while it takes the dense model's
         # reference; the model's own head makes its logits anew, whatever their number.
-        work = 3 * chunk if self._tail is not None else head_bytes
+        work = 3 * chunk if self._lm_head is not None else head_bytes
         state = hidden_1TD[0, 0].nbytes
         scored = 4 * hidden_1TD.shape[2] + 24 if self._workload.text is not None else 24
         return Needs(
             state=state * self._steps.most_components,
             layer=-(-layer_bytes // row),
-            head=-(-head_bytes // row) if self._tail is not None else 0,
+            head=-(-head_bytes // row) if self._lm_head is not None else 0,
             held=state * (2 if self._steps.streamed else 1) + scored,
             fixed=used_bytes(self._model.device) + work,
             tokens=self._tokens(),
@@ -242,9 +246,9 @@ class Preparation:
         return now
 
     def _head(self, batch: Batch, dense_BTD: Tensor | None) -> Head:
-        places = Places.of(batch, self._model.device)
-        if self._tail is not None:
-            return LinearHead(self._tail, places, self._buffer_RV, dense_BTD)
+        places = ScoredPositions.of(batch, self._model.device)
+        if self._lm_head is not None:
+            return LinearHead(self._lm_head, places, self._buffer_RV, dense_BTD)
         return LogitsHead(self._own_logits, places, self._own_rows, dense_BTD)
 
     @property

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from decoder.errors import UnsupportedModel
 from decoder.model.null_branch import (
-    Silence,
+    NullOutput,
     StandIn,
     answer_tensor,
-    find_silence,
+    find_null_output,
     hidden_like,
     listened,
 )
@@ -54,13 +54,13 @@ class Branches:
         joined: the MLP half, run after the attention half, needs the layer's own input and the
             attention's answer. So it is where the halves run in parallel, both on the layer's
             input, and where norms lie on the residual path.
-        silences: how each part answers when it is left out, by its name.
+        null_outputs: how each part answers when it is left out, by its name.
     """
 
     attention: tuple[str, ...]
     mlp: tuple[str, ...]
     joined: bool
-    silences: Mapping[str, Silence]
+    null_outputs: Mapping[str, NullOutput]
 
 
 @dataclass(frozen=True)
@@ -106,19 +106,21 @@ def run_mlp(branches: Branches, call: LayerCall, state: State) -> State:
             result is the whole layer's; give `state[:1]` of a state that comes from anywhere else.
     """
     (attention,) = branches.attention
-    module, silence = call.layer.get_submodule(attention), branches.silences[attention]
+    module, null_output = call.layer.get_submodule(attention), branches.null_outputs[attention]
     if branches.joined and len(state) == 3:
         hidden, answer = state[1], state[2]
     else:
         hidden, answer = state[0], None
-    with _replaced(call.layer, {attention: StandIn(module, silence, answer)}):
+    with _replaced(call.layer, {attention: StandIn(module, null_output, answer)}):
         return (call(hidden),)
 
 
 @contextmanager
 def silenced(layer: nn.Module, branches: Branches, names: Iterable[str]) -> Iterator[None]:
     """Within this context these parts of the layer are silent."""
-    parts = {name: StandIn(layer.get_submodule(name), branches.silences[name]) for name in names}
+    parts = {
+        name: StandIn(layer.get_submodule(name), branches.null_outputs[name]) for name in names
+    }
     with _replaced(layer, parts):
         yield
 
@@ -136,19 +138,19 @@ def find_branches(call: LayerCall, hidden_BTD: Tensor) -> Branches:
             weights, or running the halves one after the other is not the whole layer.
     """
     parts = _parts(call, hidden_BTD)
-    silences = {part.name: _silence(call, part, hidden_BTD) for part in parts}
-    mixers = tuple(part.name for part in parts if _mixes(part, silences[part.name], hidden_BTD))
+    null_outputs = {part.name: _null_output(call, part, hidden_BTD) for part in parts}
+    mixers = tuple(part.name for part in parts if _mixes(part, null_outputs[part.name], hidden_BTD))
     if not mixers:  # an attention whose weights are zero lets nothing be seen, but is one
         stirred = [_stirred(part) for part in parts]
-        mixers = tuple(p.name for p in stirred if _mixes(p, silences[p.name], hidden_BTD))
+        mixers = tuple(p.name for p in stirred if _mixes(p, null_outputs[p.name], hidden_BTD))
     others = tuple(part.name for part in parts if part.name not in mixers)
     if len(mixers) != 1:
         found = f"{' and '.join(mixers)} all look" if mixers else "none of its parts looks"
         raise _unsupported(call, f"{found} at earlier positions")
     if not others:
         raise _unsupported(call, "it has no MLP beside its attention")
-    apart = Branches(mixers, others, False, silences)
-    joined = Branches(mixers, others, True, silences)
+    apart = Branches(mixers, others, False, null_outputs)
+    joined = Branches(mixers, others, True, null_outputs)
     try:
         _check_silence(apart, call, hidden_BTD)
         whole = call(hidden_BTD)
@@ -192,14 +194,14 @@ def _parts(call: LayerCall, hidden_BTD: Tensor) -> list[_Part]:
     return heard
 
 
-def _silence(call: LayerCall, part: _Part, hidden_BTD: Tensor) -> Silence:
-    silence = find_silence(part.module, part.args, part.kwargs, hidden_BTD)
-    if silence is None:
+def _null_output(call: LayerCall, part: _Part, hidden_BTD: Tensor) -> NullOutput:
+    null_output = find_null_output(part.module, part.args, part.kwargs, hidden_BTD)
+    if null_output is None:
         raise _unsupported(call, f"{part.name} answers something other than hidden states")
-    return silence
+    return null_output
 
 
-def _mixes(part: _Part, silence: Silence, hidden_BTD: Tensor) -> bool:
+def _mixes(part: _Part, null_output: NullOutput, hidden_BTD: Tensor) -> bool:
     """Whether odd positions of the part's answer change when the even ones it sees change."""
     steps = hidden_BTD.shape[1]
 
@@ -214,7 +216,7 @@ def _mixes(part: _Part, silence: Silence, hidden_BTD: Tensor) -> bool:
     kwargs = {name: swap(value) for name, value in part.kwargs.items()}
 
     def odd(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        own = silence.own(part.module(*args, **kwargs), args, kwargs).float()
+        own = null_output.own(part.module(*args, **kwargs), args, kwargs).float()
         return own.reshape(-1, steps, own.shape[-1])[:, 1::2]
 
     before, after = odd(part.args, part.kwargs), odd(args, kwargs)

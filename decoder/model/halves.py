@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from decoder.model.branches import find_branches, silenced
 from decoder.model.trace import LayerCall
 
-__all__ = ["Sides", "find_sides"]
+__all__ = ["HalfOwnership", "find_half_ownership"]
 
 
 @dataclass(frozen=True)
-class Sides:
+class HalfOwnership:
     """The children and own parameters of one layer, by the half that uses them.
 
     Attributes:
@@ -40,7 +40,7 @@ class Sides:
 
 
 @torch.inference_mode()
-def find_sides(call: LayerCall, hidden_BTD: Tensor) -> Sides:
+def find_half_ownership(call: LayerCall, hidden_BTD: Tensor) -> HalfOwnership:
     """Sort what a layer is made of by its halves.
 
     Args:
@@ -57,7 +57,7 @@ def find_sides(call: LayerCall, hidden_BTD: Tensor) -> Sides:
         attention = {n for n, own in others.items() if _matters(call, hidden_BTD, own)}
     with silenced(call.layer, branches, branches.attention):
         mlp = {n for n, own in others.items() if _matters(call, hidden_BTD, own)}
-    return Sides(
+    return HalfOwnership(
         frozenset({*branches.attention, *(attention - mlp)}),
         frozenset({*branches.mlp, *(mlp - attention)}),
         frozenset(attention & mlp),

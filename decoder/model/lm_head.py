@@ -21,11 +21,11 @@ from decoder.model.trace import copy_attributes, replaced
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["LinearTail", "injected", "linear_tail"]
+__all__ = ["LinearLMHead", "injected", "linear_lm_head"]
 
 
 @dataclass(frozen=True)
-class LinearTail:
+class LinearLMHead:
     """Logits that are a linear map of normed hidden states, times a constant.
 
     Attributes:
@@ -84,9 +84,9 @@ def injected(
             _set_depth(model, depth)
 
 
-def linear_tail(
+def linear_lm_head(
     model: PreTrainedModel, stack: Stack, returns: int, tokens_BT: Tensor, hidden_BTD: Tensor
-) -> LinearTail | None:
+) -> LinearLMHead | None:
     """The model's head as a linear tail, or None where it is something else.
 
     The chain is found by following the hidden states through the modules that run, and believed
@@ -126,7 +126,7 @@ def linear_tail(
     if scale is None:
         return None
     bias = None if head.bias is None else head.bias.detach()
-    return LinearTail(tuple(norms), head.weight.detach(), bias, scale)
+    return LinearLMHead(tuple(norms), head.weight.detach(), bias, scale)
 
 
 def _scale(own: Tensor, model: Tensor, dtype: torch.dtype) -> float | None:

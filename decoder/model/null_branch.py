@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from decoder.model.trace import copy_attributes
 
-__all__ = ["Silence", "StandIn", "answer_tensor", "find_silence", "hidden_like", "listened"]
+__all__ = ["NullOutput", "StandIn", "answer_tensor", "find_null_output", "hidden_like", "listened"]
 
 _ADDS = 0.05  # relative difference between a change of an argument and the change of the answer
 
@@ -25,7 +25,7 @@ Heard = tuple[tuple[Any, ...], dict[str, Any], Any]
 
 
 @dataclass(frozen=True)
-class Silence:
+class NullOutput:
     """A part's silent answer.
 
     Attributes:
@@ -71,23 +71,25 @@ class Silence:
 class StandIn(nn.Module):
     """Stands for a part of a layer: silent, or with an answer that was computed before."""
 
-    def __init__(self, part: nn.Module, silence: Silence, answer: Tensor | None = None) -> None:
+    def __init__(
+        self, part: nn.Module, null_output: NullOutput, answer: Tensor | None = None
+    ) -> None:
         super().__init__()
-        self._silence = silence
+        self._null_output = null_output
         self._answer = answer
         copy_attributes(part, self)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the part would return."""
         if self._answer is None:
-            return self._silence.wrapped(self._silence.answer(args, kwargs))
+            return self._null_output.wrapped(self._null_output.answer(args, kwargs))
         # Layers may add to an answer in place; this one is shared by every walk from here.
-        return self._silence.wrapped(self._answer.clone())
+        return self._null_output.wrapped(self._answer.clone())
 
 
-def find_silence(
+def find_null_output(
     part: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], hidden_BTD: Tensor
-) -> Silence | None:
+) -> NullOutput | None:
     """How a part answers when it is left out, found by calling it.
 
     Args:
@@ -124,7 +126,7 @@ def find_silence(
     if not isinstance(output, Tensor):
         place = next(i for i, member in enumerate(output) if isinstance(member, Tensor))
         members = tuple(None if isinstance(member, Tensor) else member for member in output)
-    return Silence(given, residual, answer.shape[-1], flat, answer.dtype, members, place)
+    return NullOutput(given, residual, answer.shape[-1], flat, answer.dtype, members, place)
 
 
 def hidden_like(value: Any, hidden_BTD: Tensor) -> bool:

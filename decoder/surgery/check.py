@@ -105,8 +105,8 @@ def masked_logits(model: Any, roster: Roster, removed: Sequence[int], ids_BT: Te
         if slot.player not in set(removed):
             for unit in slot.units:
                 node = steps.run(unit, trace.calls, node)
-    with injected(model, stack, trace.returns) as tail:
-        return tail(ids_BT, node.state[0])
+    with injected(model, stack, trace.returns) as lm_head:
+        return lm_head(ids_BT, node.state[0])
 
 
 @torch.inference_mode()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from decoder.model.halves import Sides, find_sides
+from decoder.model.halves import HalfOwnership, find_half_ownership
 from decoder.model.structure import Stack, find_stack
 from decoder.model.trace import record
 from decoder.players import Roster, Unit
@@ -138,7 +138,7 @@ class Packing:
     """
 
     blocks: tuple[Block, ...]
-    sides: Mapping[int, Sides]
+    halves: Mapping[int, HalfOwnership]
     note: str | None = None
 
 
@@ -170,18 +170,18 @@ def plan_packing(
     stack = find_stack(model)
     with torch.inference_mode():
         trace = record(model, stack, tokens_BT, every_input=True)
-    sides = {i: find_sides(trace.calls[i], trace.inputs[i]) for i in sorted(wanted)}
-    possible = plan_blocks(roster, removed, partial(_fits, stack, sides))
+    halves = {i: find_half_ownership(trace.calls[i], trace.inputs[i]) for i in sorted(wanted)}
+    possible = plan_blocks(roster, removed, partial(_fits, stack, halves))
     if len(possible) == len(blocks):
-        return Packing(blocks, sides)
-    if not all(side.apart for side in sides.values()):
+        return Packing(blocks, halves)
+    if not all(side.apart for side in halves.values()):
         note = (
             "attention and MLP of this model read the same input or share a norm on the residual "
             "path, so that halves of different layers cannot share one"
         )
     else:
         note = "some layers are built differently, so that their halves cannot share one"
-    return Packing(possible, sides, note)
+    return Packing(possible, halves, note)
 
 
 def repack(model: PreTrainedModel, packing: Packing) -> None:
@@ -215,7 +215,7 @@ def _made(
     """The layers of a packing, and the configuration values that go with them."""
     blocks = packing.blocks
     layers = [
-        _mixed(stack, packing.sides, b) if b.mixed else stack.layers[b.attention_layer]
+        _mixed(stack, packing.halves, b) if b.mixed else stack.layers[b.attention_layer]
         for b in blocks
     ]
     settings = reduced_settings(
@@ -230,9 +230,9 @@ def _never(attention: int, mlp: int) -> bool:
     return False
 
 
-def _fits(stack: Stack, sides: Mapping[int, Sides], attention: int, mlp: int) -> bool:
+def _fits(stack: Stack, halves: Mapping[int, HalfOwnership], attention: int, mlp: int) -> bool:
     """Whether the attention of one layer and the MLP of another can be one layer."""
-    one, other = sides[attention], sides[mlp]
+    one, other = halves[attention], halves[mlp]
     if not (one.apart and other.apart) or one.shared != other.shared:
         return False
     first, second = stack.layers[attention], stack.layers[mlp]
@@ -241,14 +241,14 @@ def _fits(stack: Stack, sides: Mapping[int, Sides], attention: int, mlp: int) ->
     )
 
 
-def _mixed(stack: Stack, sides: Mapping[int, Sides], block: Block) -> nn.Module:
+def _mixed(stack: Stack, halves: Mapping[int, HalfOwnership], block: Block) -> nn.Module:
     """A copy of the attention's layer with the MLP side of the other, sharing their modules."""
     first, second = stack.layers[block.attention_layer], stack.layers[block.mlp_layer]
     layer: Any = copy(first)
     layer._modules, layer._parameters = dict(first._modules), dict(first._parameters)
-    for name in sides[block.attention_layer].mlp:
+    for name in halves[block.attention_layer].mlp:
         (layer._modules if name in layer._modules else layer._parameters).pop(name)
-    for name in sides[block.mlp_layer].mlp:
+    for name in halves[block.mlp_layer].mlp:
         if name in second._modules:
             layer._modules[name] = second._modules[name]
         else:

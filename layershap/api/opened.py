@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cluster import Campaign
     from decoder import Roster
     from decoder.surgery.export import Export
-    from layershap.status.standing import Standing
+    from layershap.status.run_status import RunStatus
     from surrogate import SurrogateRegressor
 
 __all__ = ["OpenedRun", "open_run"]
@@ -165,14 +165,14 @@ class OpenedRun:
         return run_command(self.config, self.path)
 
     @property
-    def status(self) -> Standing:
+    def status(self) -> RunStatus:
         """Where the run stands, what `layershap status` prints; `status.sentence` says it.
 
         Raises:
             UserError: nothing was measured yet.
         """
         self._check_measured()
-        from layershap.status.standing import standing
+        from layershap.status.run_status import standing
 
         return standing(self.directory)
 
@@ -254,7 +254,7 @@ class OpenedRun:
         sets = self._sets(remove, keep)
         rows = np.concatenate([np.ones((1, len(self.players)), dtype=bool), sets.rows])
         if not self._measured(text, rows):
-            from layershap.runs.session import open_workspace
+            from layershap.runs.workspace import open_workspace
             from layershap.terminal.console import Console
 
             with open_workspace(self.config, self.directory, Console(quiet=not progress)) as work:
@@ -300,7 +300,7 @@ class OpenedRun:
             ModelError: the directory is taken, or the checkpoint does not agree.
         """
         from layershap.export.export import export_set
-        from layershap.runs.session import open_workspace
+        from layershap.runs.workspace import open_workspace
         from layershap.terminal.console import Console
 
         sets = self._sets(remove, None)

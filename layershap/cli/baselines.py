@@ -64,7 +64,7 @@ def baselines(
         return
     if run is None:
         raise UserError("baselines: name RUN, the directory of a run, or --list")
-    from layershap.runs.session import open_workspace
+    from layershap.runs.workspace import open_workspace
     from layershap.stages.baselines import run_baselines
 
     config, directory = read_run(run)

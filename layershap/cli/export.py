@@ -45,7 +45,7 @@ def export(run: Path, remove: str | None, count: int | None, destination: Path) 
     from decoder.checkpoint.saving import refuse_taken
     from layershap.export.export import export_set
     from layershap.runs.config import parse_removed
-    from layershap.runs.session import open_workspace
+    from layershap.runs.workspace import open_workspace
     from layershap.terminal.console import Console
 
     config, directory = read_run(run)

@@ -37,7 +37,7 @@ def sets_as_json(players: Sequence[str], found: FoundSets, request: SetRequest) 
         "evaluations": found.spent,
         "budget": request.budget,
         "seed": request.seed,
-        "settled": found.settled,
+        "settled": found.converged,
     }
 
 
@@ -56,7 +56,7 @@ def show_sets(
     ]
     headings = ["count", "remove", "utility", "chance of a better set"]
     console.table("Best sets to remove", headings, rows)
-    if not found.settled:
+    if not found.converged:
         click.echo("The budget ended the search; a larger --budget may find better sets.")
     click.echo(
         f"Evaluated {found.spent:,} of {power(len(players))} coalitions"

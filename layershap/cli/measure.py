@@ -17,7 +17,7 @@ def _measure(config: RunConfig, directory: RunDirectory) -> None:
 
     The other stages go on from there: fit, values, search, verify, report.
     """
-    from layershap.runs.session import open_workspace
+    from layershap.runs.workspace import open_workspace
     from layershap.stages.measure import measure as stage
 
     with open_workspace(config, directory, Console()) as work:

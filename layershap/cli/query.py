@@ -33,8 +33,8 @@ def query(run: Path, remove: str | None, keep: str | None, level: float, as_json
     from cluster import Ledger
     from decoder.players import make_roster
     from layershap.runs.config import parse_removed
-    from layershap.runs.session import CALIBRATION
     from layershap.runs.utilities import parse_utilities
+    from layershap.runs.workspace import CALIBRATION
     from sampling import without
     from surrogate import load
 

@@ -65,7 +65,7 @@ def search(
 
 def _search_run(run: Path, remove: str | None, contiguous: bool, nested: bool) -> None:
     from layershap.cli.options import read_run
-    from layershap.runs.session import open_workspace
+    from layershap.runs.workspace import open_workspace
     from layershap.stages.search import search as stage
 
     config, directory = read_run(run)

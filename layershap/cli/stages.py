@@ -17,7 +17,7 @@ __all__ = ["fit", "report", "verify"]
 @run_argument
 def fit(run: Path) -> None:
     """Fit the surrogate to the measured coalitions of RUN and score it held out."""
-    from layershap.runs.session import open_workspace
+    from layershap.runs.workspace import open_workspace
     from layershap.stages.fit import fit as stage
 
     with open_workspace(*read_run(run), Console()) as work:
@@ -29,7 +29,7 @@ def fit(run: Path) -> None:
 @run_argument
 def verify(run: Path) -> None:
     """Measure the chosen sets and the baselines on held-out text, and time them."""
-    from layershap.runs.session import open_workspace
+    from layershap.runs.workspace import open_workspace
     from layershap.stages.pipeline import recommendation_table
     from layershap.stages.verify import verify as stage
 
@@ -53,7 +53,7 @@ def verify(run: Path) -> None:
 def report(run: Path, form: str) -> None:
     """Write RUN/report.html (or .md, .json) from what the other stages left."""
     from layershap.runs.command_line import run_command
-    from layershap.runs.session import open_workspace
+    from layershap.runs.workspace import open_workspace
     from layershap.stages.report import report as stage
 
     with open_workspace(*read_run(run), Console()) as work:

@@ -12,7 +12,7 @@ import click
 from layershap.cli.options import run_argument
 
 if TYPE_CHECKING:
-    from layershap.status.standing import Standing
+    from layershap.status.run_status import RunStatus
 
 __all__ = ["status"]
 
@@ -30,7 +30,7 @@ def status(run: Path, as_json: bool, watch: bool) -> None:
     It only reads, so it may be asked from another terminal while the run goes on.
     """
     from layershap.runs.directory import RunDirectory
-    from layershap.status.standing import standing
+    from layershap.status.run_status import standing
 
     while True:
         found = standing(RunDirectory(run))
@@ -44,7 +44,7 @@ def status(run: Path, as_json: bool, watch: bool) -> None:
         time.sleep(_WATCH_SECONDS)
 
 
-def _lines(found: Standing) -> list[str]:
+def _lines(found: RunStatus) -> list[str]:
     from layershap.runs.stages import STAGES
     from layershap.terminal.console import clock
 

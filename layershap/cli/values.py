@@ -72,7 +72,7 @@ def values(
 
 def _values_of_run(run: Path, target: float | None, budget: int | None) -> None:
     from layershap.cli.options import read_run
-    from layershap.runs.session import open_workspace
+    from layershap.runs.workspace import open_workspace
     from layershap.stages.until import values_until
     from layershap.stages.values import values as stage
 

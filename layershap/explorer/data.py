@@ -90,7 +90,7 @@ def gather(config: RunConfig, directory: RunDirectory) -> Exploration:
         UserError: a file is damaged.
     """
     from cluster import Ledger
-    from layershap.runs.session import CALIBRATION
+    from layershap.runs.workspace import CALIBRATION
 
     regressor = load(directory.surrogate)
     with Ledger(directory.ledger, readonly=True) as ledger:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from decoder.surgery.export import export_checkpoint
 from layershap.errors import UserError
 from layershap.export.notes import model_card, provenance
-from layershap.runs.session import Workspace
+from layershap.runs.workspace import Workspace
 
 if TYPE_CHECKING:
     from decoder.surgery.export import Export

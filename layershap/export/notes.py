@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from layershap.results.set_text import removal_text
 
 if TYPE_CHECKING:
-    from layershap.runs.session import Workspace
+    from layershap.runs.workspace import Workspace
 
 __all__ = ["measured_facts", "model_card", "provenance"]
 
@@ -31,7 +31,7 @@ def provenance(work: Workspace, removed: Sequence[int]) -> dict[str, Any]:
     """
     from importlib.metadata import version
 
-    from layershap.runs.session import CALIBRATION, HELDOUT
+    from layershap.runs.workspace import CALIBRATION, HELDOUT
 
     config, path = work.config, work.directory.recommendations
     fingerprints = {name: work.fingerprint(name) for name in (CALIBRATION, HELDOUT)}

@@ -18,10 +18,10 @@ from layershap.games.names import checked_names, fitting_names
 from layershap.games.tables import unsound
 from shapley.interop import from_shapiq
 
-__all__ = ["AskedGame", "load_game"]
+__all__ = ["UserGame", "load_game"]
 
 
-class AskedGame:
+class UserGame:
     """A game of somebody else's, whose answers and failures are checked one call at a time."""
 
     def __init__(self, game: Callable[..., Any], players: tuple[str, ...], where: str) -> None:
@@ -57,7 +57,7 @@ class AskedGame:
         return utilities
 
 
-def load_game(spec: str, players: Sequence[str] | int | None = None) -> AskedGame:
+def load_game(spec: str, players: Sequence[str] | int | None = None) -> UserGame:
     """Imports a game from the current directory or the path.
 
     Args:
@@ -96,7 +96,7 @@ def load_game(spec: str, players: Sequence[str] | int | None = None) -> AskedGam
         names = checked_names(own, where)
         if players is not None:
             names = fitting_names(players, len(names))
-    return AskedGame(found, names, where)
+    return UserGame(found, names, where)
 
 
 def _imported(spec: str, where: str) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from layershap.methods.protocol import BaselineResult, Bench
+from layershap.methods.protocol import BaselineResult, MethodContext
 from shapley import BudgetedGame, greedy_removal
 from shapley.baselines import (
     ends_kept,
@@ -35,12 +35,12 @@ __all__ = [
     "run_single_ablation",
 ]
 
-Run = Callable[[Bench, Sequence[int]], BaselineResult]
+Run = Callable[[MethodContext, Sequence[int]], BaselineResult]
 MASKS_PUBLISHED = 8000
 
 
 def _measured(
-    bench: Bench, metric: str, evaluations: float, sets: Mapping[int, tuple[int, ...]]
+    bench: MethodContext, metric: str, evaluations: float, sets: Mapping[int, tuple[int, ...]]
 ) -> BaselineResult:
     tokens = round(evaluations * bench.evaluation_tokens[metric])
     return BaselineResult(dict(sets), evaluations, tokens)
@@ -49,7 +49,7 @@ def _measured(
 def run_greedy(metric: str) -> Run:
     """Greedy removal by one metric; by the run's own utility where it is ""."""
 
-    def run(bench: Bench, counts: Sequence[int]) -> BaselineResult:
+    def run(bench: MethodContext, counts: Sequence[int]) -> BaselineResult:
         name = metric or bench.utility
         game = BudgetedGame(bench.game(name), None)
         found = greedy_removal(game, counts)
@@ -59,18 +59,18 @@ def run_greedy(metric: str) -> Run:
     return run
 
 
-def run_single_ablation(bench: Bench, counts: Sequence[int]) -> BaselineResult:
+def run_single_ablation(bench: MethodContext, counts: Sequence[int]) -> BaselineResult:
     """Single ablation by the run's utility."""
     found = single_ablation(bench.game(bench.utility), counts)
     return _measured(bench, bench.utility, found.evaluations, found.sets)
 
 
-def run_reverse_order(bench: Bench, counts: Sequence[int]) -> BaselineResult:
+def run_reverse_order(bench: MethodContext, counts: Sequence[int]) -> BaselineResult:
     """The deepest players before the last."""
     return BaselineResult(reverse_order(bench.players, counts).sets, 0, 0)
 
 
-def run_block_influence(bench: Bench, counts: Sequence[int]) -> BaselineResult:
+def run_block_influence(bench: MethodContext, counts: Sequence[int]) -> BaselineResult:
     """ShortGPT: the lowest scores, one shot."""
     from decoder.baselines import block_influence
 
@@ -78,7 +78,7 @@ def run_block_influence(bench: Bench, counts: Sequence[int]) -> BaselineResult:
     return BaselineResult(in_order(np.argsort(scores, kind="stable"), counts), 0, spend.tokens)
 
 
-def run_rescored_influence(bench: Bench, counts: Sequence[int]) -> BaselineResult:
+def run_rescored_influence(bench: MethodContext, counts: Sequence[int]) -> BaselineResult:
     """Block Influence, anew after each removal."""
     from decoder.baselines import rescored_influence
 
@@ -86,7 +86,7 @@ def run_rescored_influence(bench: Bench, counts: Sequence[int]) -> BaselineResul
     return BaselineResult(sets, 0, spend.tokens)
 
 
-def run_angular_distance(bench: Bench, counts: Sequence[int]) -> BaselineResult:
+def run_angular_distance(bench: MethodContext, counts: Sequence[int]) -> BaselineResult:
     """The adjacent players whose ends are most alike."""
     from decoder.baselines import angular_blocks
 
@@ -94,7 +94,7 @@ def run_angular_distance(bench: Bench, counts: Sequence[int]) -> BaselineResult:
     return BaselineResult(sets, 0, spend.tokens)
 
 
-def run_shortened_ppl(bench: Bench, counts: Sequence[int]) -> BaselineResult:
+def run_shortened_ppl(bench: MethodContext, counts: Sequence[int]) -> BaselineResult:
     """Shortened-LLaMA by perplexity."""
     first, last = ends_kept(bench.roster.depth)
     inner = range(first, bench.roster.depth - last)
@@ -107,7 +107,7 @@ def run_shortened_ppl(bench: Bench, counts: Sequence[int]) -> BaselineResult:
     return replace(_measured(bench, "nll", found.evaluations, found.sets), note=_ends(bench))
 
 
-def run_shortened_taylor(bench: Bench, counts: Sequence[int]) -> BaselineResult:
+def run_shortened_taylor(bench: MethodContext, counts: Sequence[int]) -> BaselineResult:
     """Shortened-LLaMA by Taylor scores."""
     from decoder.baselines import taylor_removed, taylor_scores
 
@@ -117,7 +117,7 @@ def run_shortened_taylor(bench: Bench, counts: Sequence[int]) -> BaselineResult:
     return BaselineResult(sets, 0, spend.tokens, note=_ends(bench))
 
 
-def _ends(bench: Bench) -> str:
+def _ends(bench: MethodContext) -> str:
     first, last = ends_kept(bench.roster.depth)
     return (
         f"the first {first} and last {last} of {bench.roster.depth} layers go last of all "
@@ -125,7 +125,7 @@ def _ends(bench: Bench) -> str:
     )
 
 
-def run_laco(bench: Bench, counts: Sequence[int]) -> BaselineResult:
+def run_laco(bench: MethodContext, counts: Sequence[int]) -> BaselineResult:
     """LaCo: layers merged into earlier ones."""
     from decoder.baselines import laco_merges
 
@@ -139,7 +139,7 @@ def run_laco(bench: Bench, counts: Sequence[int]) -> BaselineResult:
     )
 
 
-def check_mergeable(bench: Bench, counts: Sequence[int]) -> None:
+def check_mergeable(bench: MethodContext, counts: Sequence[int]) -> None:
     """Raises UnsupportedModel, a ValueError, where layers cannot be added to each other."""
     from decoder import find_stack
     from decoder.surgery.merge import check_alike
@@ -148,10 +148,10 @@ def check_mergeable(bench: Bench, counts: Sequence[int]) -> None:
     check_alike(model, find_stack(model))
 
 
-def check_contiguous(method: str) -> Callable[[Bench, Sequence[int]], None]:
+def check_contiguous(method: str) -> Callable[[MethodContext, Sequence[int]], None]:
     """A check that there are so many players side by side."""
 
-    def check(bench: Bench, counts: Sequence[int]) -> None:
+    def check(bench: MethodContext, counts: Sequence[int]) -> None:
         from decoder.baselines.arguments import segments
 
         for count in counts:
@@ -163,7 +163,7 @@ def check_contiguous(method: str) -> Callable[[Bench, Sequence[int]], None]:
 def run_evopress(metric: str) -> Run:
     """EvoPress with all of the budget, by one metric."""
 
-    def run(bench: Bench, counts: Sequence[int]) -> BaselineResult:
+    def run(bench: MethodContext, counts: Sequence[int]) -> BaselineResult:
         # Fewer evaluations than counts would leave a count without a single set to compare.
         budget = max(bench.budget, len(counts))
         game = bench.parts(metric)
@@ -174,7 +174,7 @@ def run_evopress(metric: str) -> Run:
     return run
 
 
-def run_clp_gate(bench: Bench, counts: Sequence[int]) -> BaselineResult:
+def run_clp_gate(bench: MethodContext, counts: Sequence[int]) -> BaselineResult:
     """The segment under CLP's gate."""
     from decoder.baselines import clp_segments
 
@@ -185,7 +185,7 @@ def run_clp_gate(bench: Bench, counts: Sequence[int]) -> BaselineResult:
 def run_cooperative_game(tuned: bool) -> Run:
     """The paper that this project grows from, as published or with its training tuned."""
 
-    def run(bench: Bench, counts: Sequence[int]) -> BaselineResult:
+    def run(bench: MethodContext, counts: Sequence[int]) -> BaselineResult:
         from surrogate.baselines.cooperative_game import cooperative_game
 
         budget = min(bench.budget, MASKS_PUBLISHED + 1)

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from shapley import Game
     from shapley.baselines import PartialGame
 
-__all__ = ["Baseline", "BaselineResult", "Bench"]
+__all__ = ["Baseline", "BaselineResult", "MethodContext"]
 
 Removed = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Bench:
+class MethodContext:
     """What a method may ask of a run; what is measured for it goes through the run's ledger.
 
     Attributes:
@@ -101,20 +101,20 @@ class Baseline:
     name: str
     source: str
     needs: str
-    run: Callable[[Bench, Sequence[int]], BaselineResult]
+    run: Callable[[MethodContext, Sequence[int]], BaselineResult]
     players: tuple[str, ...] = ("layers", "sublayers", "blocks")
     metric: str | None = None
     passes: bool = False
     spends: bool = False
     also: tuple[str, ...] = ()
-    check: Callable[[Bench, Sequence[int]], object] | None = None
+    check: Callable[[MethodContext, Sequence[int]], object] | None = None
 
     @property
     def slug(self) -> str:
         """Its name on the command line."""
         return re.sub("[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
-    def refusal(self, bench: Bench, counts: Sequence[int]) -> str | None:
+    def refusal(self, bench: MethodContext, counts: Sequence[int]) -> str | None:
         """Why it cannot run here, in one line with the rule and the remedy; None where it can."""
         if bench.kind not in self.players:
             wanted = " or ".join("blocks:K" if kind == "blocks" else kind for kind in self.players)

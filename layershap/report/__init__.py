@@ -17,22 +17,22 @@ from layershap.report.data import (
 from layershap.report.markdown import render_markdown
 from layershap.report.page import render
 from layershap.report.plain import render_json, to_plain
-from layershap.report.sets import Against, Recommendation, Rival, TaskScore, TextCost
+from layershap.report.sets import BaselineSet, PairedDifference, Recommendation, TaskScore, TextCost
 from layershap.results.estimate import Estimate
 
 __all__ = [
-    "Against",
+    "BaselineSet",
     "Cost",
     "Dense",
     "ErrorPoint",
     "Estimate",
     "FitScore",
+    "PairedDifference",
     "PlayerValues",
     "Provenance",
     "Ranking",
     "Recommendation",
     "Report",
-    "Rival",
     "SurrogateFit",
     "TaskScore",
     "TextCost",

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 
 from layershap.report.data import PlayerValues, Report
 from layershap.report.quality import frontier_table, rival_table, task_table, text_table
-from layershap.report.summary import asked, concerns, found, ranking, recommended
+from layershap.report.summary import (
+    finding_sentence,
+    question_sentence,
+    ranking,
+    recommended,
+    warnings,
+)
 from layershap.report.tables import (
     Cell,
     Table,
@@ -32,8 +38,8 @@ def render_markdown(report: Report) -> str:
     """
     parts = [
         f"# {_text(report.model)}: layershap report",
-        f"**Asked.** {_text(asked(report))}",
-        f"**Found.** {_text(found(report))}",
+        f"**Asked.** {_text(question_sentence(report))}",
+        f"**Found.** {_text(finding_sentence(report))}",
         f"**Recommended.** {_text(recommended(report))}",
         *_warnings(report),
         *_recommendations(report),
@@ -46,7 +52,7 @@ def render_markdown(report: Report) -> str:
 
 
 def _warnings(report: Report) -> list[str]:
-    told = concerns(report)
+    told = warnings(report)
     return ["## Before you rely on this", _list(told)] if told else []
 
 

@@ -16,7 +16,13 @@ from layershap.report.figures.heatmap import interaction_figure
 from layershap.report.figures.history import error_figure
 from layershap.report.figures.scatter import fit_figure
 from layershap.report.quality import frontier_table, rival_table, task_table, text_table
-from layershap.report.summary import asked, concerns, found, ranking, recommended
+from layershap.report.summary import (
+    finding_sentence,
+    question_sentence,
+    ranking,
+    recommended,
+    warnings,
+)
 from layershap.report.tables import (
     facts,
     fit_overall,
@@ -56,12 +62,12 @@ def render(report: Report) -> str:
             script=Markup(script),
             script_digest=digest,
             sentences=(
-                ("Asked", asked(report)),
-                ("Found", found(report)),
+                ("Asked", question_sentence(report)),
+                ("Found", finding_sentence(report)),
                 ("Recommended", recommended(report)),
             ),
             key_figures=key_figures(report),
-            concerns=concerns(report),
+            concerns=warnings(report),
             recommendations=recommendation_table(report),
             rivals=rival_table(report),
             texts=text_table(report),

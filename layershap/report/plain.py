@@ -8,7 +8,14 @@ import math
 from typing import Any
 
 from layershap.report.data import Report
-from layershap.report.summary import asked, concerns, found, headline, ranking, recommended
+from layershap.report.summary import (
+    finding_sentence,
+    headline,
+    question_sentence,
+    ranking,
+    recommended,
+    warnings,
+)
 
 __all__ = ["SCHEMA", "render_json", "to_plain"]
 
@@ -29,12 +36,12 @@ def to_plain(report: Report) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "sentences": {
-            "asked": asked(report),
-            "found": found(report),
+            "asked": question_sentence(report),
+            "found": finding_sentence(report),
             "recommended": recommended(report),
         },
         **_plain(report),
-        "concerns": concerns(report),
+        "concerns": warnings(report),
         "chosen": None if item is None else item.size,
         "sureness": [] if sure is None else list(sure.sentences),
     }

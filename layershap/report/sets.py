@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from layershap.results.estimate import Estimate
 
-__all__ = ["Against", "Recommendation", "Rival", "TaskScore", "TextCost"]
+__all__ = ["BaselineSet", "PairedDifference", "Recommendation", "TaskScore", "TextCost"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class TaskScore:
 
 
 @dataclass(frozen=True)
-class Against:
+class PairedDifference:
     """A set beside the baseline of its size that costs least on the held-out text itself.
 
     Attributes:
@@ -55,7 +55,7 @@ class Against:
 
 
 @dataclass(frozen=True)
-class Rival:
+class BaselineSet:
     """The set that a published heuristic removes, measured on the same held-out text.
 
     Attributes:
@@ -100,8 +100,8 @@ class Recommendation:
     top1: float | None = None
     prefill: Estimate | None = None
     decoding: Estimate | None = None
-    rivals: tuple[Rival, ...] = ()
-    against: Against | None = None
+    rivals: tuple[BaselineSet, ...] = ()
+    against: PairedDifference | None = None
     texts: tuple[TextCost, ...] = ()
     tasks: tuple[TaskScore, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from layershap.report.data import Ranking, Report
-from layershap.report.sets import Recommendation, Rival
+from layershap.report.sets import BaselineSet, Recommendation
 from layershap.report.wording import (
     count,
     fixed,
@@ -20,13 +20,13 @@ from layershap.report.wording import (
 from layershap.results.estimate import Estimate
 
 __all__ = [
-    "asked",
     "best_rival",
-    "concerns",
-    "found",
+    "finding_sentence",
     "headline",
+    "question_sentence",
     "ranking",
     "recommended",
+    "warnings",
     "within",
 ]
 
@@ -55,13 +55,13 @@ def headline(report: Report) -> Recommendation | None:
     return inside[-1] if inside else (items[0] if items else None)
 
 
-def best_rival(item: Recommendation) -> Rival | None:
+def best_rival(item: Recommendation) -> BaselineSet | None:
     """Returns the published heuristic that costs least at this size."""
     measured = [rival for rival in item.rivals if math.isfinite(rival.difference.value)]
     return min(measured, key=lambda rival: rival.difference.value, default=None)
 
 
-def asked(report: Report) -> str:
+def question_sentence(report: Report) -> str:
     """Returns what the run was for."""
     n, noun = len(report.players), report.player_noun
     return (
@@ -72,7 +72,7 @@ def asked(report: Report) -> str:
     )
 
 
-def found(report: Report) -> str:
+def finding_sentence(report: Report) -> str:
     """Returns what the set put forward costs and brings."""
     item = headline(report)
     if item is None:
@@ -143,7 +143,7 @@ def recommended(report: Report) -> str:
     return f"{advice} {verdict}"
 
 
-def _against(item: Recommendation, rival: Rival) -> str:
+def _against(item: Recommendation, rival: BaselineSet) -> str:
     """Says how sure the difference from the best heuristic is."""
     against = item.against
     if against is None or against.method != rival.method or not against.difference.has_interval:
@@ -162,7 +162,7 @@ def ranking(report: Report) -> Ranking | None:
     return min(report.rankings, key=lambda found: (abs(found.k - size), found.k), default=None)
 
 
-def concerns(report: Report) -> list[str]:
+def warnings(report: Report) -> list[str]:
     """Returns the warnings that matter: the pipeline's own, then what the numbers show."""
     found = list(report.warnings)
     if report.excluded:

@@ -17,7 +17,7 @@ import psutil
 
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
-from layershap.runs.session import CALIBRATION, HELDOUT, Workspace
+from layershap.runs.workspace import CALIBRATION, HELDOUT, Workspace
 from layershap.terminal.console import Console, clock
 
 __all__ = ["Finding", "diagnose", "package_homes"]

@@ -163,7 +163,7 @@ class _Reporting(Console):
 
 def _child(run: Path, asked: TextIO, answered: TextIO) -> None:
     from layershap.api.opened import open_run
-    from layershap.runs.session import open_workspace
+    from layershap.runs.workspace import open_workspace
 
     def tell(**answer: Any) -> None:
         answered.write(json.dumps(answer, default=float) + "\n")

@@ -24,8 +24,8 @@ from decoder import TEXT_METRICS
 from decoder.baselines.block_influence import block_influence
 from layershap.errors import RunFailed, UserError
 from layershap.methods.catalog import BASELINES, find_baselines
-from layershap.methods.protocol import Baseline, BaselineResult, Bench
-from layershap.runs.session import CALIBRATION, Workspace
+from layershap.methods.protocol import Baseline, BaselineResult, MethodContext
+from layershap.runs.workspace import CALIBRATION, Workspace
 from layershap.stages.measure import counted_game, measured_game
 from layershap.terminal.console import clock
 from sampling import without
@@ -52,7 +52,7 @@ def baseline_sets(work: Workspace, counts: Sequence[int]) -> dict[str, Sets]:
     model = work.model
     with work.console.status("Block Influence of every layer"):
         influence = block_influence(model, work.texts.calibration.tokens, work.roster)
-    with work.console.progress("greedy removal on the real model", work.leader) as update:
+    with work.console.progress("greedy removal on the real model", work.incumbent) as update:
         greedy = greedy_removal(
             counted_game(game, sum(range(n - max(counts) + 1, n + 1)), update), counts
         )
@@ -135,7 +135,7 @@ def _lacks(
 
 def _run(
     work: Workspace,
-    bench: Bench,
+    bench: MethodContext,
     baseline: Baseline,
     counts: Sequence[int],
     content: dict[str, Any],
@@ -203,14 +203,14 @@ def _utilities(work: Workspace, result: BaselineResult) -> dict[int, float | Non
     return dict(zip(result.sets, finite, strict=True))
 
 
-def _bench(work: Workspace, budget: int | None) -> Bench:
+def _bench(work: Workspace, budget: int | None) -> MethodContext:
     workload = work.workload(CALIBRATION)
     tokens: dict[str, int] = {}
     if workload.text is not None:
         tokens |= dict.fromkeys(TEXT_METRICS, workload.text.tokens.size)
     for task in workload.tasks:
         tokens |= dict.fromkeys(task.metrics, sum(map(len, task.rows)))
-    return Bench(
+    return MethodContext(
         roster=work.roster,
         utility=work.campaign(CALIBRATION).utility,
         evaluation_tokens=tokens,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cluster import Records
 from layershap.runs.plan import Plan
-from layershap.runs.session import CALIBRATION, Workspace
+from layershap.runs.workspace import CALIBRATION, Workspace
 from layershap.stages.design import OPENING, Round, joined, new_rows
 from shapley import State, start
 from surrogate.process.adaptive import AdaptiveValues

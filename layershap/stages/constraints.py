@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from layershap.errors import UserError
-from layershap.runs.session import Workspace
+from layershap.runs.workspace import Workspace
 from shapley.search import Limits, Saving
 
 __all__ = ["search_limits"]

@@ -16,7 +16,7 @@ from jaxtyping import Bool
 
 from layershap.errors import UserError
 from layershap.runs.plan import Plan, make_plan
-from layershap.runs.session import CALIBRATION, Workspace
+from layershap.runs.workspace import CALIBRATION, Workspace
 from sampling import keys
 
 __all__ = ["OPENING", "Round", "joined", "new_rows", "read_design", "read_rounds", "write_rounds"]

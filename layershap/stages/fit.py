@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 
 from layershap.errors import UserError
 from layershap.runs.directory import RunDirectory, write_whole
-from layershap.runs.session import CALIBRATION, Workspace
+from layershap.runs.workspace import CALIBRATION, Workspace
 from layershap.stages.design import read_design
 from surrogate import Evaluation, SurrogateGame, SurrogateRegressor, evaluate, load, save
 

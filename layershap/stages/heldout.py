@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from cluster import Column
-from layershap.runs.session import HELDOUT, Workspace
 from layershap.runs.texts import TextPart
+from layershap.runs.workspace import HELDOUT, Workspace
 from layershap.stages.contenders import Variant
 from sampling import without
 from shapley.uncertainty.paired import matched_interval, paired_interval

@@ -13,7 +13,7 @@ from cluster import Summary
 from decoder import Workload
 from layershap.errors import RunFailed
 from layershap.runs.plan import Plan, make_plan
-from layershap.runs.session import CALIBRATION, Workspace
+from layershap.runs.workspace import CALIBRATION, Workspace
 from layershap.stages.choosing import next_round
 from layershap.stages.design import Round, joined, read_rounds, write_rounds
 from layershap.terminal.console import Steps, clock
@@ -105,7 +105,7 @@ def _tell(work: Workspace, summaries: list[Summary]) -> None:
         measuring = sum(summary.measured / summary.rate for summary in summaries if summary.rate)
         rate = count / measuring if measuring else 0.0
         work.console.say(f"{count} coalitions measured in {clock(seconds)} ({rate:.1f} a second)")
-        if best := work.leader.now():
+        if best := work.incumbent.now():
             work.console.say(best)
     for summary in summaries:
         for sentence in summary.sentences():
@@ -116,8 +116,8 @@ def _tell(work: Workspace, summaries: list[Summary]) -> None:
             f"{counts.non_finite} coalitions have a loss that is not finite; they are kept in the "
             "ledger and left out of every fit"
         )
-    if counts.failed and not any(summary.set_aside for summary in summaries):
-        work.console.warn(f"{counts.failed} coalitions crashed their workers and were set aside")
+    if counts.failed and not any(summary.quarantined for summary in summaries):
+        work.console.warn(f"{counts.failed} coalitions crashed their workers and were quarantined")
 
 
 def _check_dense(work: Workspace, plan: Plan) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
-from layershap.runs.session import open_workspace
 from layershap.runs.stages import STAGES
+from layershap.runs.workspace import open_workspace
 from layershap.terminal.console import Console, clock
 
 __all__ = ["STAGES", "recommendation_table", "run"]

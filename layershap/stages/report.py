@@ -16,17 +16,17 @@ import psutil
 
 from layershap.errors import UserError
 from layershap.report import (
-    Against,
+    BaselineSet,
     Cost,
     Dense,
     ErrorPoint,
     FitScore,
+    PairedDifference,
     PlayerValues,
     Provenance,
     Ranking,
     Recommendation,
     Report,
-    Rival,
     SurrogateFit,
     TaskScore,
     TextCost,
@@ -38,7 +38,7 @@ from layershap.report import (
 from layershap.results.estimate import Estimate
 from layershap.results.frontier import points
 from layershap.runs.directory import write_whole
-from layershap.runs.session import CALIBRATION, HELDOUT, Workspace
+from layershap.runs.workspace import CALIBRATION, HELDOUT, Workspace
 from layershap.stages.confidence import confidence
 from layershap.stages.fit import read_evaluation
 from shapley import Values
@@ -159,7 +159,7 @@ def _recommendation(item: Mapping[str, Any]) -> Recommendation:
         prefill=_speed(item, "prefill"),
         decoding=_speed(item, "decode"),
         rivals=tuple(
-            Rival(
+            BaselineSet(
                 method=rival["method"],
                 removed=tuple(rival["removed"]),
                 difference=_difference(rival),
@@ -179,10 +179,10 @@ def _recommendation(item: Mapping[str, Any]) -> Recommendation:
     )
 
 
-def _against(found: Mapping[str, Any] | None) -> Against | None:
+def _against(found: Mapping[str, Any] | None) -> PairedDifference | None:
     if found is None:
         return None
-    return Against(found["method"], tuple(found["removed"]), _paired(found))
+    return PairedDifference(found["method"], tuple(found["removed"]), _paired(found))
 
 
 def _difference(item: Mapping[str, Any]) -> Estimate:

@@ -17,7 +17,7 @@ from jaxtyping import Bool
 
 from cluster import Records
 from layershap.runs.plan import make_plan
-from layershap.runs.session import CALIBRATION, Workspace
+from layershap.runs.workspace import CALIBRATION, Workspace
 from layershap.stages.baselines import baseline_sets
 from layershap.stages.constraints import search_limits
 from layershap.stages.design import read_design
@@ -56,7 +56,7 @@ def search(work: Workspace, fitted: Fitted | None = None) -> dict[str, Any]:
         "spent": searched.state.spent,
         "spent_on_baselines": max(extra, 0),
         "exact": plan.exact,
-        "settled": found.settled,
+        "settled": found.converged,
         "chance_of_better": {str(count): chance for count, chance in found.chances.items()},
         "limits": _described(limits, work.config.nested),
         "sets": {str(count): sets for count, sets in best.items()},
@@ -110,7 +110,7 @@ class _Searched:
                 continue
             self.work.measure(CALIBRATION, rows, f"search round {number}")
             self.state = self._extended(self.state, rows)
-            best = self.work.leader.now()
+            best = self.work.incumbent.now()
             self.work.console.say(
                 f"search round {number}: {len(rows)} candidates measured{best and f'; {best}'}"
             )
@@ -145,9 +145,9 @@ class _Searched:
     def _promising(self, room: int) -> Bool[np.ndarray, "k n"]:
         """The next round of the active search."""
         with self.work.console.status("learning from what is measured"):
-            look = self.search.look(self.state)
-            rows = look.proposed(room)
-            expected = look.expectation(rows) if len(rows) else np.empty(0)
+            acquisition = self.search.evaluate(self.state)
+            rows = self.search.propose_from(acquisition, room)
+            expected = acquisition.expectation(rows) if len(rows) else np.empty(0)
         for row, utility in zip(rows, expected, strict=True):
             self.proposed[_set(row)] = (self.search.name, float(utility))
         return rows

@@ -12,7 +12,7 @@ import torch
 from decoder import find_stack
 from decoder.cost.speed import Speed, measure_speed
 from decoder.surgery.repack import Block, Packing, packed, plan_packing
-from layershap.runs.session import Workspace
+from layershap.runs.workspace import Workspace
 from layershap.stages.contenders import Variant
 from layershap.terminal.console import Steps
 

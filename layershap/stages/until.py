@@ -11,7 +11,7 @@ from jaxtyping import Bool
 
 from layershap.errors import UserError
 from layershap.runs.plan import make_plan
-from layershap.runs.session import CALIBRATION, Workspace
+from layershap.runs.workspace import CALIBRATION, Workspace
 from layershap.stages.choosing import estimator, has_ends, measured_state
 from layershap.stages.design import Round, joined, read_design, read_rounds
 from layershap.stages.history import error_history

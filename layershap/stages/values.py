@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from cluster import Records
 from layershap.runs.plan import make_plan
-from layershap.runs.session import CALIBRATION, Workspace
+from layershap.runs.workspace import CALIBRATION, Workspace
 from layershap.stages.choosing import estimator, has_ends, measured_state
 from layershap.stages.confidence import confidence, rankings, text_uncertainty
 from layershap.stages.design import read_design

@@ -29,7 +29,7 @@ from typing import Any
 
 from layershap.errors import RunFailed
 from layershap.results.set_text import export_command, removal_text
-from layershap.runs.session import HELDOUT, Workspace
+from layershap.runs.workspace import HELDOUT, Workspace
 from layershap.stages.contenders import Variant, read_contenders
 from layershap.stages.heldout import HeldOut, measure_heldout
 from layershap.stages.timing import measure_sizes

@@ -17,7 +17,7 @@ from jaxtyping import Bool
 from layershap.runs.directory import RunDirectory
 from layershap.runs.plan import Plan
 from layershap.runs.stages import STAGES
-from layershap.status.activity import Activity
+from layershap.status.process_info import ProcessInfo
 
 if TYPE_CHECKING:
     from cluster import Campaign, Ledger
@@ -43,7 +43,7 @@ class StageProgress:
 
 
 def finished_stages(
-    directory: RunDirectory, plan: Plan, campaign: Campaign, activity: Activity
+    directory: RunDirectory, plan: Plan, campaign: Campaign, activity: ProcessInfo
 ) -> tuple[str, ...]:
     """Returns the stages that are done, in order; those after one that is not are left out."""
     names = list(STAGES)

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from layershap.terminal.progress_file import Heart
+    from layershap.terminal.progress_file import ProgressWriter
 
 __all__ = ["Console", "Steps", "clock"]
 
@@ -60,7 +60,7 @@ class Console:
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self.heart: Heart | None = None
+        self.heart: ProgressWriter | None = None
         self._stage: str | None = None
         self.err = RichConsole(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
         self.out = RichConsole(highlight=False, soft_wrap=True)

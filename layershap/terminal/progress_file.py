@@ -12,14 +12,14 @@ from pathlib import Path
 
 from layershap.runs.directory import write_whole
 
-__all__ = ["Beat", "Heart", "read_beat"]
+__all__ = ["ProgressSnapshot", "ProgressWriter", "read_beat"]
 
 NAME = "progress.json"
 EVERY_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Beat:
+class ProgressSnapshot:
     """What a command is at.
 
     Attributes:
@@ -45,7 +45,7 @@ class Beat:
     seconds_left: float | None = None
 
 
-class Heart:
+class ProgressWriter:
     """Writes what a command is at, at most once a second unless it is at something else."""
 
     def __init__(self, folder: Path) -> None:
@@ -73,7 +73,9 @@ class Heart:
         if (stage, task) == self._last and done != total and now - self._at < EVERY_SECONDS:
             return
         self._last, self._at = (stage, task), now
-        beat = Beat(os.getpid(), self._host, now, stage, task, done, total, rate, seconds_left)
+        beat = ProgressSnapshot(
+            os.getpid(), self._host, now, stage, task, done, total, rate, seconds_left
+        )
         with suppress(OSError):
             write_whole(self._path, json.dumps(asdict(beat)) + "\n")
 
@@ -83,11 +85,11 @@ class Heart:
             self._path.unlink(missing_ok=True)
 
 
-def read_beat(folder: Path) -> Beat | None:
+def read_beat(folder: Path) -> ProgressSnapshot | None:
     """Returns what was written last; None where there is nothing, or nothing readable."""
-    names = {field.name for field in fields(Beat)}
+    names = {field.name for field in fields(ProgressSnapshot)}
     try:
         content = json.loads((folder / NAME).read_text(encoding="utf-8"))
-        return Beat(**{name: value for name, value in content.items() if name in names})
+        return ProgressSnapshot(**{name: value for name, value in content.items() if name in names})
     except (OSError, ValueError, TypeError, AttributeError):
         return None

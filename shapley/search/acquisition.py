@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -14,15 +14,13 @@ from sampling.coalitions import keys
 from shapley.estimator import State
 from shapley.estimators.state import unmeasured
 from shapley.search.candidate import Candidate, from_rows, rows_of
-from shapley.search.known import KnownGame
+from shapley.search.constraints import Limits
+from shapley.search.known import MeasuredFirstGame
 from shapley.search.nested import nested_search
 from shapley.search.pool import every_set, near_sets
 from shapley.search.scale import Scale, make_scale
 
-if TYPE_CHECKING:
-    from shapley.search.bayesian import SetSearch
-
-__all__ = ["Belief", "Learner", "Look"]
+__all__ = ["Acquisition", "Belief", "Learner", "Settings"]
 
 RUNNERS_UP = 5
 CHAINS = 16
@@ -50,11 +48,65 @@ class Learner(Protocol):
         ...
 
 
-class Look:
-    """One look at a state: what is best, what is believed, what promises more."""
+class Settings(Protocol):
+    """What is searched for and how; the attributes of `shapley.search.bayesian.SetSearch`."""
 
-    def __init__(self, search: SetSearch, state: State) -> None:
-        """Looks at a state; everything is computed when it is first asked for."""
+    @property
+    def learner(self) -> Learner:
+        """Learns utilities."""
+        ...
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Numbers of players to remove."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """Constraints on the sets."""
+        ...
+
+    @property
+    def growth(self) -> float:
+        """Coalitions of a round, as a share of those before."""
+        ...
+
+    @property
+    def pool(self) -> int:
+        """Sets of each count that are compared."""
+        ...
+
+    @property
+    def most_enumerated(self) -> int:
+        """Most sets that are looked at one by one."""
+        ...
+
+    @property
+    def patience(self) -> int:
+        """Rounds without a better set before it may stop."""
+        ...
+
+    @property
+    def stop_probability(self) -> float:
+        """Chance of a better set below which it may stop."""
+        ...
+
+    @property
+    def nested(self) -> bool:
+        """Whether every set holds the smaller ones."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """What people call the search."""
+        ...
+
+
+class Acquisition:
+    """Evaluates a state: what is best, what is believed, what promises more."""
+
+    def __init__(self, search: Settings, state: State) -> None:
+        """Takes a state; everything is computed when it is first asked for."""
         self.search, self.state = search, state
         self.sizes = (~state.coalitions).sum(axis=1)
         self._fits = search.limits.allowed(state.coalitions)
@@ -156,7 +208,9 @@ class Look:
         def expected(rows: Bool[np.ndarray, "B n"]) -> Float[np.ndarray, "B"]:
             return np.maximum(self.expectation(rows), worst)  # far down the scale errors explode
 
-        game = KnownGame(expected, state.coalitions, state.utilities, state.players, penalty)
+        game = MeasuredFirstGame(
+            expected, state.coalitions, state.utilities, state.players, penalty
+        )
         return rows_of(
             [*nested_search(game, search.counts, CHAINS, search.limits).values()], state.n
         )
@@ -184,7 +238,7 @@ class Look:
         return unmeasured(self.state, rows, len(rows))
 
     @cached_property
-    def settled(self) -> bool:
+    def converged(self) -> bool:
         """Whether the leaders have lasted and nothing is likely to beat them."""
         if len(self._open_chain):
             return False
@@ -197,24 +251,15 @@ class Look:
         while lasted < self.search.patience and spent > since:
             spent = int(spent / (1 + self.search.growth))
             lasted += spent >= since
-        quiet = max(self.chances.values()) < self.search.doubt
+        quiet = max(self.chances.values()) < self.search.stop_probability
         return lasted >= self.search.patience and quiet
-
-    def proposed(self, count: int) -> Bool[np.ndarray, "k n"]:
-        """What to measure next, at most so many: what the opening lacks, else a round."""
-        if count < 1:
-            return self.state.coalitions[:0]
-        opening = self.search.opening_rows(self.state, count)
-        if len(opening):
-            return opening
-        return self.most_promising(min(count, self.search.round_size(self.state.spent)))
 
     def most_promising(self, batch: int) -> Bool[np.ndarray, "k n"]:
         """The sets of a round: the most promising one of every count, then the rest by promise.
 
         None once the search is settled.
         """
-        if self.settled:
+        if self.converged:
             return self.pool[:0]
         if len(self._open_chain):
             return self._open_chain[:batch]

@@ -17,7 +17,7 @@ from sampling.coalitions import full
 from sampling.streams import stream
 from shapley.estimator import State
 from shapley.estimators.state import unmeasured
-from shapley.search.acquisition import Learner, Look
+from shapley.search.acquisition import Acquisition, Learner
 from shapley.search.candidate import Candidate
 from shapley.search.constraints import Limits
 
@@ -42,7 +42,7 @@ class FoundSets:
     expected: dict[int, Candidate]
     chances: dict[int, float]
     spent: int
-    settled: bool
+    converged: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ class SetSearch:
     pool: int = 300
     most_enumerated: int = 20_000
     patience: int = 6
-    doubt: float = 1e-4
+    stop_probability: float = 1e-4
     nested: bool = False
     name: str = "active"
 
@@ -90,7 +90,7 @@ class SetSearch:
 
     def propose(self, state: State, count: int) -> Bool[np.ndarray, "k n"]:
         """Returns the coalitions to measure next, decided by the state and the count."""
-        return self.look(state).proposed(count)
+        return self.propose_from(self.evaluate(state), count)
 
     def result(self, state: State) -> FoundSets:
         """Returns the best measured sets and how likely better ones are.
@@ -100,16 +100,31 @@ class SetSearch:
         """
         if not state.spent:
             raise ValueError("a search needs measurements to tell a result; measure some first")
-        look = self.look(state)
-        found = {size: look.best(size) for size in self.counts}
+        acquisition = self.evaluate(state)
+        found = {size: acquisition.best(size) for size in self.counts}
         if self.nested:
-            found = look.best_chain(found)
-        expected = {size: look.expected(size) for size in self.counts if not found[size]}
-        return FoundSets(found, expected, look.chances, state.spent, look.settled)
+            found = acquisition.best_chain(found)
+        expected = {size: acquisition.expected(size) for size in self.counts if not found[size]}
+        return FoundSets(found, expected, acquisition.chances, state.spent, acquisition.converged)
 
-    def look(self, state: State) -> Look:
-        """Returns what the measurements tell about where better sets may be."""
-        return Look(self, state)
+    def evaluate(self, state: State) -> Acquisition:
+        """Evaluates what the measurements tell about where better sets may be."""
+        return Acquisition(self, state)
+
+    def propose_from(self, acquisition: Acquisition, count: int) -> Bool[np.ndarray, "k n"]:
+        """Returns what to measure next, at most ``count`` rows: the rest of the opening, a round.
+
+        Args:
+            acquisition: of the state, from :meth:`evaluate`.
+            count: most coalitions.
+        """
+        state = acquisition.state
+        if count < 1:
+            return state.coalitions[:0]
+        opening = self.opening_rows(state, count)
+        if len(opening):
+            return opening
+        return acquisition.most_promising(min(count, self.round_size(state.spent)))
 
     def round_size(self, spent: int) -> int:
         """Returns how many coalitions a round measures after so many."""

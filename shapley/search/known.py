@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float
 
 from sampling.coalitions import keys
 
-__all__ = ["KnownGame"]
+__all__ = ["MeasuredFirstGame"]
 
 
-class KnownGame:
+class MeasuredFirstGame:
     """Measured utilities where there are any, expected ones less a penalty elsewhere."""
 
     def __init__(

@@ -8,14 +8,14 @@ import math
 import numpy as np
 
 from layershap.report import (
-    Against,
+    BaselineSet,
     Dense,
     FitScore,
+    PairedDifference,
     PlayerValues,
     Provenance,
     Recommendation,
     Report,
-    Rival,
     SurrogateFit,
     TaskScore,
     TextCost,
@@ -125,7 +125,7 @@ def sample_report(
                 prefill=speed(size, 0.01),
                 decoding=speed(size, -0.02),
                 rivals=tuple(
-                    Rival(
+                    BaselineSet(
                         name,
                         chosen,
                         estimate(cost.of(chosen), 0.004 + 0.02 * cost.of(chosen)),
@@ -135,7 +135,7 @@ def sample_report(
                 )
                 if rivals
                 else (),
-                against=Against(best, others[best], estimate(apart, 0.003 * (apart != 0)))
+                against=PairedDifference(best, others[best], estimate(apart, 0.003 * (apart != 0)))
                 if rivals
                 else None,
                 texts=tuple(

@@ -15,11 +15,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from layershap.serve.http import schemas
 from layershap.serve.http.errors import ServiceError, install_handlers
 from layershap.serve.http.finding_routes import finding_routes
-from layershap.serve.http.gate import Gate
 from layershap.serve.http.jobs import Measurer
 from layershap.serve.http.limits import Limits
 from layershap.serve.http.measuring_routes import measuring_routes
 from layershap.serve.http.metrics import CONTENT_TYPE_LATEST
+from layershap.serve.http.middleware import RequestMiddleware
 from layershap.serve.http.packed_pattern import packed_pattern
 from layershap.serve.http.predict_routes import predict_routes
 from layershap.serve.http.reference import reference_page
@@ -79,7 +79,9 @@ def create_app(
         responses=_ERRORS,
     )
     install_handlers(app)
-    app.add_middleware(Gate, limits=limits, metrics=service.metrics, token=token, hosts=hosts)
+    app.add_middleware(
+        RequestMiddleware, limits=limits, metrics=service.metrics, token=token, hosts=hosts
+    )
     app.include_router(predict_routes(service))
     app.include_router(finding_routes(service))
     app.include_router(measuring_routes(service))

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from layershap.serve.http.errors import ServiceError
-from layershap.serve.http.oracle import Oracle
+from layershap.serve.http.predictor import Predictor
 
 __all__ = ["Batcher"]
 
@@ -21,7 +21,7 @@ MOST_ROWS = 65_536  # of a call
 
 @dataclass(frozen=True, eq=False)
 class _Waiting:
-    oracle: Oracle
+    oracle: Predictor
     rows: Bool[np.ndarray, "B n"]
     future: asyncio.Future[Float[np.ndarray, "B"]]
 
@@ -48,7 +48,7 @@ class Batcher:
         self._runner: asyncio.Task[None] | None = None
 
     async def __call__(
-        self, oracle: Oracle, rows: Bool[np.ndarray, "B n"]
+        self, oracle: Predictor, rows: Bool[np.ndarray, "B n"]
     ) -> Float[np.ndarray, "B"]:
         """Returns the predicted utilities of an oracle.
 

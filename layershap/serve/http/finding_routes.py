@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from layershap.serve.http import requests, schemas
 from layershap.serve.http.errors import ServiceError
-from layershap.serve.http.oracle import Oracle
+from layershap.serve.http.predictor import Predictor
 from layershap.serve.http.reading import read_player
 from layershap.serve.http.service import Service
 from layershap.serve.http.snapshot import Snapshot
@@ -162,7 +162,7 @@ def _values(shot: Snapshot, asked: ValuesAsked, found: ShapleyValues) -> dict[st
     }
 
 
-def _player(oracle: Oracle, given: str, field: str = "player") -> tuple[int, ...]:
+def _player(oracle: Predictor, given: str, field: str = "player") -> tuple[int, ...]:
     numeric = given.isascii() and given.isdigit() and len(given) < 10
     return read_player(
         oracle, int(given) if numeric and given not in oracle.names else given, field

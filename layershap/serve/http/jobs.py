@@ -18,7 +18,7 @@ from jaxtyping import Bool
 from layershap.serve.http.errors import ServiceError
 from layershap.serve.http.limits import Limits
 
-__all__ = ["ENDED", "Job", "JobBoard", "Measurer", "MeasuringFailed", "Report"]
+__all__ = ["ENDED", "Job", "JobQueue", "Measurer", "MeasuringFailed", "Report"]
 
 State = Literal["waiting", "running", "cancelling", "done", "cancelled", "failed"]
 ENDED: frozenset[State] = frozenset({"done", "cancelled", "failed"})
@@ -89,7 +89,7 @@ class Job:
         return {**shown, "sets": len(self.rows)}
 
 
-class JobBoard:
+class JobQueue:
     """The jobs of a service; it belongs to one event loop."""
 
     def __init__(self, measurer: Measurer, limits: Limits, changed: Callable[[], None]) -> None:

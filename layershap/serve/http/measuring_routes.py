@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Response
 
 from layershap.serve.http import requests, schemas
 from layershap.serve.http.errors import ServiceError
-from layershap.serve.http.jobs import JobBoard
+from layershap.serve.http.jobs import JobQueue
 from layershap.serve.http.reading import read_many
 from layershap.serve.http.service import Service
 
@@ -53,7 +53,7 @@ def measuring_routes(service: Service) -> APIRouter:
     return router
 
 
-def _board(service: Service) -> JobBoard:
+def _board(service: Service) -> JobQueue:
     if service.board is None:
         raise ServiceError(
             409,

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from layershap.serve.http import requests, schemas
-from layershap.serve.http.oracle import Answers, Oracle, Step, steps_from
+from layershap.serve.http.predictor import Answers, Predictor, Step, steps_from
 from layershap.serve.http.reading import read_many, read_one
 from layershap.serve.http.service import Service
 
@@ -72,7 +72,7 @@ def predict_routes(service: Service) -> APIRouter:
     return router
 
 
-def _one(oracle: Oracle, row: np.ndarray, answers: Answers, level: float) -> dict[str, Any]:
+def _one(oracle: Predictor, row: np.ndarray, answers: Answers, level: float) -> dict[str, Any]:
     return {
         "removed": oracle.removed_names(row),
         **_numbers(answers, 0),
@@ -91,12 +91,12 @@ def _numbers(answers: Answers, place: int) -> dict[str, float | None]:
     }
 
 
-def _common(oracle: Oracle, level: float) -> dict[str, Any]:
+def _common(oracle: Predictor, level: float) -> dict[str, Any]:
     shot = oracle.snapshot
     return {"dense": oracle.dense, "metric": shot.metric, "unit": shot.unit, "level": level}
 
 
-def _named(oracle: Oracle, step: Step) -> dict[str, str | None]:
+def _named(oracle: Predictor, step: Step) -> dict[str, str | None]:
     players = oracle.snapshot.players
     return {
         "remove": None if step.remove is None else players[step.remove],

@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from pydantic import BaseModel
 
 from layershap.serve.http.errors import ServiceError
-from layershap.serve.http.oracle import Oracle
+from layershap.serve.http.predictor import Predictor
 
 __all__ = ["given_form", "read_many", "read_one", "read_player"]
 
@@ -33,7 +33,7 @@ def given_form(asked: BaseModel, forms: Sequence[str]) -> str:
     raise ServiceError(422, code, told, given[-1] if given else forms[0])
 
 
-def read_one(oracle: Oracle, asked: BaseModel) -> Bool[np.ndarray, "n"]:
+def read_one(oracle: Predictor, asked: BaseModel) -> Bool[np.ndarray, "n"]:
     """Returns the coalition of `remove` or `keep`.
 
     Raises:
@@ -47,7 +47,7 @@ def read_one(oracle: Oracle, asked: BaseModel) -> Bool[np.ndarray, "n"]:
 
 
 def read_many(
-    oracle: Oracle, asked: BaseModel, most: int, forms: Sequence[str]
+    oracle: Predictor, asked: BaseModel, most: int, forms: Sequence[str]
 ) -> Bool[np.ndarray, "B n"]:
     """Returns the coalitions of a request for many sets.
 
@@ -73,7 +73,7 @@ def read_many(
     return rows if form == "keep" else ~rows
 
 
-def read_player(oracle: Oracle, given: str | int | float, field: str) -> tuple[int, ...]:
+def read_player(oracle: Predictor, given: str | int | float, field: str) -> tuple[int, ...]:
     """Returns the players that a name or a number means.
 
     Raises:
@@ -92,7 +92,7 @@ def read_player(oracle: Oracle, given: str | int | float, field: str) -> tuple[i
 
 
 def _marked(
-    oracle: Oracle, sets: Sequence[Sequence[str | int | float]], field: str
+    oracle: Predictor, sets: Sequence[Sequence[str | int | float]], field: str
 ) -> Bool[np.ndarray, "B n"]:
     """Returns who is named in each set."""
     names = oracle.names

@@ -14,10 +14,10 @@ from jaxtyping import Bool
 
 from layershap.serve.http.batching import Batcher
 from layershap.serve.http.errors import ServiceError
-from layershap.serve.http.jobs import JobBoard, Measurer
+from layershap.serve.http.jobs import JobQueue, Measurer
 from layershap.serve.http.limits import Limits
 from layershap.serve.http.metrics import ServiceMetrics
-from layershap.serve.http.oracle import Answers, Oracle
+from layershap.serve.http.predictor import Answers, Predictor
 from layershap.serve.http.snapshot import Snapshot, Source
 
 __all__ = ["Service"]
@@ -46,9 +46,9 @@ class Service:
     ) -> None:
         self.limits, self.metrics = limits, ServiceMetrics()
         self._source, self._measurer, self._make_page = source, measurer, page
-        self.board: JobBoard | None = None
-        self._oracle: Oracle | None = None
-        self._page: tuple[Oracle, str] | None = None
+        self.board: JobQueue | None = None
+        self._oracle: Predictor | None = None
+        self._page: tuple[Predictor, str] | None = None
         self._page_lock: asyncio.Lock | None = None
         self._batcher: Batcher | None = None
         self._stamp: object = None
@@ -61,7 +61,7 @@ class Service:
         return self._oracle is not None and self._batcher is not None
 
     @property
-    def oracle(self) -> Oracle:
+    def oracle(self) -> Predictor:
         """What answers now.
 
         Raises:
@@ -87,7 +87,7 @@ class Service:
         await self._load()
         self._batcher = Batcher(self.limits.waiting_sets, self.metrics.batch)
         if self._measurer is not None:
-            self.board = JobBoard(self._measurer, self.limits, self._look_now.set)
+            self.board = JobQueue(self._measurer, self.limits, self._look_now.set)
         self._watching = asyncio.create_task(self._watch(self._look_now))
 
     async def close(self) -> None:
@@ -102,7 +102,9 @@ class Service:
             batcher, self._batcher = self._batcher, None
             await batcher.close()
 
-    async def answers(self, oracle: Oracle, rows: Bool[np.ndarray, "B n"], level: float) -> Answers:
+    async def answers(
+        self, oracle: Predictor, rows: Bool[np.ndarray, "B n"], level: float
+    ) -> Answers:
         """Returns what is said of coalitions.
 
         Raises:
@@ -123,9 +125,9 @@ class Service:
             return self._page[1]
 
     async def _load(self) -> None:
-        def read(known: Oracle | None) -> tuple[object, Oracle]:
+        def read(known: Predictor | None) -> tuple[object, Predictor]:
             stamp = self._source.stamp()  # before: what changes meanwhile is read again
-            oracle = Oracle(self._source.load())
+            oracle = Predictor(self._source.load())
             if known is not None:
                 _check_same(known.snapshot, oracle.snapshot)
             oracle.warm_up()

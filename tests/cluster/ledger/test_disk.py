@@ -274,7 +274,7 @@ def test_a_full_disk_is_said_in_one_line_and_loses_nothing(tmp_path, size):
 
 
 def record_together(ledger, campaign):
-    with ledger.together():
+    with ledger.transaction():
         for number in range(BATCHES):
             record(campaign, number)
 

@@ -23,7 +23,7 @@ def ledger(tmp_path):
         metrics = toys.metrics(ROWS[1:])
         metrics["nll"][4, 1] = np.nan
         campaign.record(ROWS[1:], metrics, "host:1", seconds=63.0)
-        campaign.set_aside(ROWS[0], "host:2")
+        campaign.quarantine(ROWS[0], "host:2")
         other = ledger.open_campaign("heldout", "g", toys.PLAYERS, [Column("acc", (1, 1))], {},
                                      utility="acc")  # fmt: skip
         other.record(ROWS[-1:], {"acc": np.array([[1, 0]], np.float32)})
@@ -45,7 +45,7 @@ def test_parquet_says_what_the_ledger_says(ledger, tmp_path):
         assert removed.split() == [p for p, k in zip(toys.PLAYERS, row, strict=True) if not k]
         assert number == (~row).sum()
     np.testing.assert_array_equal(table["utility"].to_numpy(), records.utilities)
-    assert table["utility"].null_count == 2  # set aside, and not finite
+    assert table["utility"].null_count == 2  # quarantined, and not finite
     assert tuple(table["status"].to_pylist()) == records.status
     assert set(records.status) == {"ok", "non-finite", "failed"}
     for column in campaign.columns:
@@ -154,8 +154,8 @@ def call(*arguments):
 
 
 def test_the_commands_show_export_and_upgrade(ledger, tmp_path):
-    ledger.note("run started")
-    ledger.note("run started")
+    ledger.log_event("run started")
+    ledger.log_event("run started")
     shown = call("show", tmp_path).output
     assert "schema version 2" in shown
     assert "calibration: 64 coalitions of 6" in shown

@@ -57,7 +57,7 @@ def test_what_is_recorded_is_read_back_in_order(path):
             campaign.read(ROWS[38:42])
         one_line(caught, "2 that", "missing()")
         with pytest.raises(LedgerError, match="opened to read"):
-            ledger.note("hello")
+            ledger.log_event("hello")
 
 
 def test_a_row_keeps_its_values_and_counts_repeats(path):
@@ -146,9 +146,9 @@ def test_a_utility_has_the_same_bits_whichever_rows_are_read_beside_it(path):
         campaign = ledger.open_campaign("calibration", "f", players, columns, {})
         values = rng.normal(size=(len(rows), 13)).astype(np.float32)
         campaign.record(rows, {"nll": values})
-        together = campaign.read(rows).utilities
+        transaction = campaign.read(rows).utilities
         alone = [campaign.read(rows[i : i + 1]).utilities[0] for i in range(0, len(rows), 7)]
-        assert together[::7].tolist() == alone
+        assert transaction[::7].tolist() == alone
         everything = campaign.read()
         assert campaign.read(everything.coalitions).utilities.tolist() == (
             everything.utilities.tolist()
@@ -161,7 +161,7 @@ def test_a_utility_has_the_same_bits_whichever_rows_are_read_beside_it(path):
 def test_what_was_set_aside_can_be_measured_later(path):
     with Ledger(path) as ledger:
         campaign = toys.campaign(ledger)
-        campaign.set_aside(ROWS[5], "w")
+        campaign.quarantine(ROWS[5], "w")
         records = campaign.read(ROWS[5:6])
         assert records.status == ("failed",)
         assert np.isnan(records.utilities).all()
@@ -169,7 +169,7 @@ def test_what_was_set_aside_can_be_measured_later(path):
         assert not campaign.missing(ROWS[5:6])[0]
         assert campaign.missing(ROWS[5:6], retry_failed=True)[0]
         campaign.record(ROWS[5:6], toys.metrics(ROWS[5:6]))
-        campaign.set_aside(ROWS[5], "w")
+        campaign.quarantine(ROWS[5], "w")
         records = campaign.read(ROWS[5:6])
         assert records.status == ("ok",)
         assert records.times_measured.tolist() == [1]
@@ -259,18 +259,18 @@ def test_what_is_written_together_is_written_whole_or_not_at_all(path):
     with Ledger(path) as ledger, Ledger(path, readonly=True) as reader:
         campaign = toys.campaign(ledger)
         seen = reader.campaign("calibration")
-        with ledger.together():
+        with ledger.transaction():
             campaign.record(ROWS[:4], toys.metrics(ROWS[:4]))
-            ledger.note("written")
-            with ledger.together(), ledger.transaction():
-                campaign.set_aside(ROWS[9])
+            ledger.log_event("written")
+            with ledger.transaction(), ledger.transaction():
+                campaign.quarantine(ROWS[9])
             assert campaign.counts().total == 5
             assert seen.counts().total == 0
         assert seen.counts().total == 5
         assert len(reader.events()) == 1
 
         def interrupted():
-            with ledger.together():
+            with ledger.transaction():
                 campaign.record(ROWS[:8], toys.metrics(ROWS[:8]))
                 raise KeyboardInterrupt
 
@@ -291,7 +291,7 @@ def test_a_failure_that_is_passed_over_still_undoes_all_that_was_written_togethe
                 db.execute("INSERT INTO measurements DEFAULT VALUES")
 
         def block():
-            with ledger.together():
+            with ledger.transaction():
                 campaign.record(ROWS[:4], toys.metrics(ROWS[:4]))
                 with pytest.raises(sqlite3.IntegrityError):
                     fail()
@@ -301,7 +301,7 @@ def test_a_failure_that_is_passed_over_still_undoes_all_that_was_written_togethe
         with pytest.raises(LedgerError, match="write all of it again"):
             block()
         assert campaign.counts().total == 0
-        with ledger.together():  # bad arguments are refused before anything is written
+        with ledger.transaction():  # bad arguments are refused before anything is written
             campaign.record(ROWS[:2], toys.metrics(ROWS[:2]))
             with pytest.raises(LedgerError, match="must have shape"):
                 campaign.record(ROWS[2:4], toys.metrics(ROWS[:3]))
@@ -310,9 +310,9 @@ def test_a_failure_that_is_passed_over_still_undoes_all_that_was_written_togethe
 
 def test_events_are_kept_in_order(path):
     with Ledger(path) as ledger:
-        ledger.note("run started", missing=3)
-        ledger.note("worker died", worker="a:1")
-        ledger.note("run finished")
+        ledger.log_event("run started", missing=3)
+        ledger.log_event("worker died", worker="a:1")
+        ledger.log_event("run finished")
     with Ledger(path, readonly=True) as ledger:
         kinds = [event.kind for event in ledger.events()]
         assert kinds == ["run started", "worker died", "run finished"]

@@ -12,7 +12,7 @@ from dataclasses import asdict
 import pytest
 
 import sampling
-from cluster import Crew, Ledger, connect, measure
+from cluster import Ledger, WorkerPool, connect, measure
 from tests.support import cluster_toys as toys
 from tests.support.cluster_nodes import NODE, ROWS, check_measured_once, nodes
 
@@ -28,14 +28,14 @@ def disturbed(folder: str, seed: int) -> None:
     due = time.monotonic() + chance.uniform(0.2, 1.0)
     struck = []
     with nodes(2) as (cluster, added), Ledger(f"{folder}/ledger.sqlite") as ledger:
-        crew = Crew(toys.Toy(seconds_each=0.12), workers=2)
+        pool = WorkerPool(toys.Toy(seconds_each=0.12), workers=2)
 
         def strike(progress):
             nonlocal due
-            if not plan or not crew.ready or time.monotonic() < due:
+            if not plan or not pool.ready or time.monotonic() < due:
                 return
             kind = plan.pop()
-            victim = crew.ready[chance.integers(len(crew.ready))]
+            victim = pool.ready[chance.integers(len(pool.ready))]
             if kind == "process":
                 with suppress(ProcessLookupError):
                     os.kill(int(victim.name.rpartition(":")[2]), signal.SIGKILL)
@@ -48,8 +48,8 @@ def disturbed(folder: str, seed: int) -> None:
             struck.append(kind)
             due = time.monotonic() + chance.uniform(0.1, 1.5)
 
-        with crew:
-            summary = measure(toys.campaign(ledger), crew, ROWS, chunk_seconds=0.3, progress=strike)
+        with pool:
+            summary = measure(toys.campaign(ledger), pool, ROWS, chunk_seconds=0.3, progress=strike)
     print(json.dumps({"struck": struck, **asdict(summary)}))
 
 
@@ -63,7 +63,7 @@ def test_processes_actors_and_nodes_that_die(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["measured"] == 64
-    assert told["set_aside"] == []
+    assert told["quarantined"] == []
     assert set(told["struck"]) == set(KINDS)
     assert told["deaths"] >= 3
     check_measured_once(tmp_path)

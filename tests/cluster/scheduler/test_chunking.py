@@ -11,7 +11,7 @@ import sampling
 from cluster import contiguous_runs
 from cluster.scheduler import chunking
 from cluster.scheduler.chunking import costs
-from cluster.scheduler.queue import Backlog, Pace
+from cluster.scheduler.queue import Pace, WorkQueue
 
 
 @st.composite
@@ -66,15 +66,15 @@ def test_a_million_coalitions_are_cut_without_a_pass_over_them_a_chunk():
         rows = np.zeros((size, 32), dtype=bool)
         rows[:, :20] = (np.arange(size)[:, None] >> np.arange(20)[::-1]) & 1
         tracemalloc.start()
-        backlog = Backlog(rows, chunk_seconds=1e-9)
+        queue = WorkQueue(rows, chunk_seconds=1e-9)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         pace = Pace()
         pace.learn(1.0, 1.0)
         touched = []
         for _ in range(200):
-            assert backlog.take(pace, least_seconds=0.0) is not None
-            touched.append(backlog.waiting)
+            assert queue.take(pace, least_seconds=0.0) is not None
+            touched.append(queue.waiting)
         assert touched == list(range(size - 1, size - 201, -1))
         return peak
 
@@ -114,7 +114,7 @@ def test_runs_shrink_so_that_workers_end_together(workers):
 
 def drive(rows, speeds, head_cost=2.0):
     """Simulates workers of given speeds on one backlog: their finishing times and loads."""
-    backlog = Backlog(rows, head_cost=head_cost, chunk_seconds=1e9)
+    queue = WorkQueue(rows, head_cost=head_cost, chunk_seconds=1e9)
     paces = [Pace() for _ in speeds]
     free = [(0.0, worker) for worker in range(len(speeds))]
     loads = [[] for _ in speeds]
@@ -122,12 +122,12 @@ def drive(rows, speeds, head_cost=2.0):
         pace.learn(speed, 1.0)
     while free:
         now, worker = heapq.heappop(free)
-        if chunk := backlog.take(paces[worker], speeds[worker] / sum(speeds)):
-            cost = backlog.costs.of_run(chunk.start, chunk.stop)
-            backlog.done(chunk, cost / speeds[worker], paces[worker])
+        if chunk := queue.take(paces[worker], speeds[worker] / sum(speeds)):
+            cost = queue.costs.of_run(chunk.start, chunk.stop)
+            queue.done(chunk, cost / speeds[worker], paces[worker])
             loads[worker].append(cost)
             heapq.heappush(free, (now + cost / speeds[worker], worker))
-    assert backlog.finished
+    assert queue.finished
     ends = [sum(load) / speed for load, speed in zip(loads, speeds, strict=True)]
     return np.array(ends), loads
 
@@ -143,65 +143,65 @@ def test_uneven_workers_end_together():
 
 def test_a_worker_of_unknown_speed_gets_a_small_chunk_and_learns():
     rows = sampling.enumerate_all(10)
-    backlog, pace = Backlog(rows[sampling.lexicographic_order(rows)]), Pace()
-    chunk = backlog.take(pace)
+    queue, pace = WorkQueue(rows[sampling.lexicographic_order(rows)]), Pace()
+    chunk = queue.take(pace)
     assert chunk is not None
     assert len(chunk) == 4
-    backlog.done(chunk, 2.0, pace)
-    assert pace.rate == backlog.costs.of_run(0, 4) / 2.0
-    following = backlog.take(pace)
+    queue.done(chunk, 2.0, pace)
+    assert pace.rate == queue.costs.of_run(0, 4) / 2.0
+    following = queue.take(pace)
     assert following is not None
-    cost = backlog.costs.of_run(following.start, following.stop)
+    cost = queue.costs.of_run(following.start, following.stop)
     assert pace.rate is not None
     assert 0.7 * 3.0 <= cost / pace.rate <= 3.0
 
 
 def test_a_reply_to_a_chunk_that_was_handed_out_again_is_not_expected():
-    backlog, pace = Backlog(sampling.enumerate_all(3)), Pace()
-    chunk = backlog.take(pace)
+    queue, pace = WorkQueue(sampling.enumerate_all(3)), Pace()
+    chunk = queue.take(pace)
     assert chunk is not None
-    assert backlog.expects(chunk)
-    backlog.lost(chunk)
-    assert not backlog.expects(chunk)
-    assert backlog.waiting == backlog.open == 8
+    assert queue.expects(chunk)
+    queue.lost(chunk)
+    assert not queue.expects(chunk)
+    assert queue.waiting == queue.open == 8
 
 
 def test_chunks_that_do_not_fit_become_smaller_for_good():
-    backlog, pace = Backlog(sampling.enumerate_all(6)), Pace()
+    queue, pace = WorkQueue(sampling.enumerate_all(6)), Pace()
     sizes = []
-    while chunk := backlog.take(pace):
+    while chunk := queue.take(pace):
         if len(chunk) > 1:
-            assert backlog.too_large(chunk)
+            assert queue.too_large(chunk)
         else:
-            backlog.done(chunk, 1.0, pace)
+            queue.done(chunk, 1.0, pace)
             sizes.append(chunk.start)
     assert sorted(sizes) == list(range(64))
-    alone = Backlog(np.ones((1, 2), dtype=bool))
+    alone = WorkQueue(np.ones((1, 2), dtype=bool))
     chunk = alone.take(pace)
     assert chunk is not None
     assert not alone.too_large(chunk)
 
 
 def test_guilt_counts_deaths_but_not_those_of_machines():
-    backlog, pace = Backlog(np.ones((1, 2), dtype=bool), max_attempts=2), Pace()
+    queue, pace = WorkQueue(np.ones((1, 2), dtype=bool), max_attempts=2), Pace()
 
     def once(**how):
-        chunk = backlog.take(pace)
+        chunk = queue.take(pace)
         assert chunk is not None
-        return backlog.died(chunk, **how)
+        return queue.died(chunk, **how)
 
     assert not once(node="a")
-    backlog.forgive("a")
-    assert backlog.guilt(0) == 0
+    queue.forgive("a")
+    assert queue.guilt(0) == 0
     assert not once(node="b")
     for _ in range(2):
         assert not once(node="b", certain=False)
-    assert backlog.guilt(0) == 1
-    chunk = backlog.take(pace)
+    assert queue.guilt(0) == 1
+    chunk = queue.take(pace)
     assert chunk is not None
-    backlog.lost(chunk)
+    queue.lost(chunk)
     assert once(node="b", certain=False)
-    assert backlog.finished
+    assert queue.finished
 
 
 @settings(max_examples=200)
@@ -213,29 +213,29 @@ def test_guilt_counts_deaths_but_not_those_of_machines():
     st.randoms(use_true_random=False),
 )
 def test_backlog_measures_all_but_the_deadly_ones(rows, workers, attempts, deadly, chance):
-    backlog = Backlog(rows, chunk_seconds=1e-3, max_attempts=attempts)
+    queue = WorkQueue(rows, chunk_seconds=1e-3, max_attempts=attempts)
     pace = Pace()
     measured, aside, flying = [], [], []
     alone = dict.fromkeys(deadly, 0)
-    while not backlog.finished:
-        while len(flying) < workers and (chunk := backlog.take(pace, 1 / workers)):
+    while not queue.finished:
+        while len(flying) < workers and (chunk := queue.take(pace, 1 / workers)):
             flying.append(chunk)
         chunk = flying.pop(chance.randrange(len(flying)))
         inside = [row for row in range(chunk.start, chunk.stop) if row in deadly]
         if (fate := chance.random()) < 0.1:
-            backlog.give_back(chunk)
+            queue.give_back(chunk)
         elif fate < 0.2:
-            backlog.lost(chunk)
+            queue.lost(chunk)
         elif not inside:
             measured += range(chunk.start, chunk.stop)
-            backlog.done(chunk, len(chunk) * 1e-4, pace)
+            queue.done(chunk, len(chunk) * 1e-4, pace)
         else:
             if len(chunk) == 1:
                 alone[chunk.start] += 1
-            if backlog.died(chunk):
+            if queue.died(chunk):
                 aside.append(chunk.start)
-    assert backlog.take(pace) is None
-    assert backlog.waiting == 0
+    assert queue.take(pace) is None
+    assert queue.waiting == 0
     expected = {row for row in deadly if row < len(rows)}
     assert sorted(aside) == sorted(expected)
     assert all(alone[row] == attempts for row in expected)

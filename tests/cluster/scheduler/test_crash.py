@@ -33,7 +33,7 @@ def test_a_coalition_that_kills_its_workers_is_set_aside_and_the_rest_completes(
         assert [index for index, name in enumerate(records.status) if name != "ok"] == [13]
         assert records.status[13] == "failed"
         assert (records.times_measured == [index != 13 for index in range(64)]).all()
-        (event,) = ledger.events("coalition set aside")
+        (event,) = ledger.events("coalition quarantined")
         kept = set(toys.PLAYERS) - set(event.detail["removed"])
         assert kept == {name for name, bit in zip(toys.PLAYERS, always, strict=True) if bit}
         deaths = {key: (tmp_path / keys[key].hex()).stat().st_size for key in (13, 50)}
@@ -41,7 +41,7 @@ def test_a_coalition_that_kills_its_workers_is_set_aside_and_the_rest_completes(
         assert deaths[50] == 1
         assert len(died_at_work(ledger)) == sum(deaths.values())
         assert summary.deaths == len(ledger.events("worker died"))
-        # It stays set aside, at no cost, until somebody asks for another attempt.
+        # It stays quarantined, at no cost, until somebody asks for another attempt.
         assert measure(campaign, factory, ROWS, workers=2).failed == 1
         cured = measure(campaign, toys.Toy(), ROWS, workers=1, retry_failed=True)
         assert (cured.measured, cured.failed) == (1, 0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import sampling
-from cluster import Crew, Ledger, Summary, WorkerFailed, WorkerRefused, measure
+from cluster import Ledger, Summary, WorkerFailed, WorkerPool, WorkerRefused, measure
 from cluster.scheduler.events import Measured
 from tests.support import cluster_toys as toys
 
@@ -153,7 +153,7 @@ def test_input_that_cannot_be_measured_is_refused(tmp_path):
             measure(campaign, Picky(), ROWS, workers=1)
 
 
-class Echo(Crew):
+class Echo(WorkerPool):
     """Delivers every answer twice, the second time after the chunk is closed."""
 
     def wait(self, seconds):
@@ -164,14 +164,14 @@ class Echo(Crew):
 
 
 def test_an_answer_that_comes_twice_counts_once(tmp_path):
-    with Ledger(tmp_path / "ledger.sqlite") as ledger, Echo(toys.Toy(), workers=1) as crew:
+    with Ledger(tmp_path / "ledger.sqlite") as ledger, Echo(toys.Toy(), workers=1) as pool:
         campaign = toys.campaign(ledger)
-        summary = measure(campaign, crew, ROWS[:40])
+        summary = measure(campaign, pool, ROWS[:40])
         assert summary.measured == 40
         assert summary.hired == 1
         assert 0 < summary.busy <= 1
-        crew.late = []
-        assert measure(campaign, crew, ROWS).measured == 24
+        pool.late = []
+        assert measure(campaign, pool, ROWS).measured == 24
         assert (campaign.read().times_measured == 1).all()
 
 
@@ -206,13 +206,13 @@ def test_a_slow_worker_does_not_hold_the_end_up(tmp_path):
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         campaign = toys.campaign(ledger)
         factory = Uneven(str(tmp_path))
-        with Crew(factory, workers=None) as crew:  # as many as the cluster has room for: two
-            while len(crew.ready) < 2:
-                crew.wait(1.0)
+        with WorkerPool(factory, workers=None) as pool:  # as many as the cluster has room for: two
+            while len(pool.ready) < 2:
+                pool.wait(1.0)
             # Both have shown how fast they are.
-            measure(campaign, crew, ROWS[:12], chunk_seconds=0.1)
+            measure(campaign, pool, ROWS[:12], chunk_seconds=0.1)
             began = time.perf_counter()
-            summary = measure(campaign, crew, ROWS, chunk_seconds=0.1)
+            summary = measure(campaign, pool, ROWS, chunk_seconds=0.1)
             lasted = time.perf_counter() - began
         assert summary.measured == 52
         counts = dict(ledger.fetch("SELECT worker, count(*) FROM measurements GROUP BY worker"))
@@ -228,13 +228,13 @@ def test_sentences_for_people():
     assert deaths.sentences() == [
         "2 workers died and were replaced; 14 coalitions were measured again elsewhere"
     ]
-    aside = replace(nothing, attempts=3, set_aside=(("L3", "L5"),))
+    aside = replace(nothing, attempts=3, quarantined=(("L3", "L5"),))
     assert aside.sentences() == [
-        "1 coalition was set aside: removing L3, L5 killed 3 workers",
+        "1 coalition was quarantined: removing L3, L5 killed 3 workers",
     ]
-    both = replace(aside, set_aside=(("L3",), ()), deaths=1, again=1, nodes_lost=1)
+    both = replace(aside, quarantined=(("L3",), ()), deaths=1, again=1, nodes_lost=1)
     assert both.sentences() == [
         "1 machine left the cluster",
         "1 worker died; 1 coalition was measured again elsewhere",
-        "2 coalitions were set aside: removing L3 and removing nothing killed 3 workers each",
+        "2 coalitions were quarantined: removing L3 and removing nothing killed 3 workers each",
     ]

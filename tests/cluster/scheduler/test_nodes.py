@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster import Crew, Ledger, measure
-from cluster.scheduler.capacity import Node, room
+from cluster import Ledger, WorkerPool, measure
+from cluster.scheduler.capacity import Node, capacity
 from tests.support import cluster_toys as toys
 from tests.support.cluster_nodes import NODE, ROWS, check_measured_once, nodes
 
@@ -79,7 +79,7 @@ def wait_for_room(folder: str) -> None:
     """Three workers are wanted where there is room for one; a node that vanishes is replaced."""
     with nodes(1) as (cluster, added), Ledger(f"{folder}/ledger.sqlite") as ledger:
         hurry = Path(folder) / "hurry"
-        crew = Crew(toys.Toy(seconds_each=1.0, hurry=hurry), workers=3, cpus_per_worker=1)
+        pool = WorkerPool(toys.Toy(seconds_each=1.0, hurry=hurry), workers=3, cpus_per_worker=1)
         seen = []
 
         def change(progress):
@@ -91,10 +91,10 @@ def wait_for_room(folder: str) -> None:
                 added.append(cluster.add_node(**NODE))
                 hurry.touch()
 
-        with crew:
+        with pool:
             summary = measure(
                 toys.campaign(ledger),
-                crew,
+                pool,
                 ROWS,
                 chunk_seconds=0.4,
                 max_attempts=1,
@@ -105,7 +105,7 @@ def wait_for_room(folder: str) -> None:
 
 def test_workers_wait_for_room_and_a_node_that_vanishes_is_no_fault_of_its_coalitions(tmp_path):
     told = story(wait_for_room, tmp_path)
-    assert (told["measured"], told["failed"], told["set_aside"]) == (64, 0, [])
+    assert (told["measured"], told["failed"], told["quarantined"]) == (64, 0, [])
     assert told["seen"] >= 2  # three while the death of one has not been heard
     assert told["deaths"] >= 1
     check_measured_once(tmp_path)
@@ -117,4 +117,4 @@ def test_workers_wait_for_room_and_a_node_that_vanishes_is_no_fault_of_its_coali
 )
 def test_room(cpus, gpus, expected):
     machines = [Node("a", "a", 8, 2), Node("b", "b", 4, 0)]
-    assert room(machines, cpus, gpus) == expected
+    assert capacity(machines, cpus, gpus) == expected

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decoder import find_stack, make_roster
-from decoder.model.halves import find_sides
+from decoder.model.halves import find_half_ownership
 from decoder.model.trace import record
 from decoder.surgery.delete import reduced_settings, zero_halves
 from decoder.surgery.repack import (
@@ -89,16 +89,16 @@ def test_sides_cover_each_layer_and_joined_ones_are_never_mixed(family):
     with torch.inference_mode():
         trace = record(model, stack, IDS, every_input=True)
     before = [parameter.clone() for parameter in stack.layers[2].parameters()]
-    sides = find_sides(trace.calls[2], trace.inputs[2])
+    halves = find_half_ownership(trace.calls[2], trace.inputs[2])
     after = stack.layers[2].parameters()
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
     with_weights = {
         n for n, c in stack.layers[2].named_children() if any(True for _ in c.parameters())
     }
-    assert sides.attention | sides.mlp | sides.shared == with_weights
-    assert sides.apart == (family not in JOINED)
-    if sides.apart:
-        assert not sides.shared
+    assert halves.attention | halves.mlp | halves.shared == with_weights
+    assert halves.apart == (family not in JOINED)
+    if halves.apart:
+        assert not halves.shared
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from layershap.cli import COMMANDS, commands
 from layershap.errors import UserError
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
-from layershap.runs.session import open_workspace
+from layershap.runs.workspace import open_workspace
 from layershap.stages.until import values_until
 from layershap.terminal.console import Console
 from sampling import keys

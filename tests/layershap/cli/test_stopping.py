@@ -16,7 +16,7 @@ import pytest
 from cluster import Ledger, LedgerError
 from layershap.demo.tokenizer import train_tokenizer
 from layershap.runs.directory import RunDirectory
-from layershap.status.standing import standing
+from layershap.status.run_status import standing
 from layershap.terminal.progress_file import read_beat
 from tests.support.tiny_models import tiny_model
 

@@ -13,7 +13,7 @@ from cluster import Ledger
 from decoder import make_roster
 from layershap.errors import UserError
 from layershap.methods.catalog import BASELINES, find_baselines
-from layershap.methods.protocol import Bench
+from layershap.methods.protocol import MethodContext
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
 from shapley.baselines import WholeGame
@@ -260,7 +260,7 @@ def bench(kind="layers", tokens: Mapping[str, int] | None = None, protect=""):
         raise AssertionError("no model is needed")
 
     tokens = {"nll": 100, "kl": 100} if tokens is None else tokens
-    return Bench(
+    return MethodContext(
         roster=roster,
         utility=next(iter(tokens)),
         evaluation_tokens=tokens,

@@ -19,7 +19,13 @@ from layershap.report import (
     render_markdown,
     to_plain,
 )
-from layershap.report.summary import asked, concerns, found, headline, recommended
+from layershap.report.summary import (
+    finding_sentence,
+    headline,
+    question_sentence,
+    recommended,
+    warnings,
+)
 from tests.support.command_line import call
 from tests.support.report_samples import sample_report
 
@@ -52,14 +58,14 @@ def test_all_three_tell_the_same_sentences(report):
     page = html.unescape(render(report))
     markdown, plain = unmarked(render_markdown(report)), to_plain(report)
     for name, sentence in (
-        ("asked", asked(report)),
-        ("found", found(report)),
+        ("asked", question_sentence(report)),
+        ("found", finding_sentence(report)),
         ("recommended", recommended(report)),
     ):
         assert sentence in page
         assert sentence in markdown
         assert plain["sentences"][name] == sentence
-    for concern in concerns(report):
+    for concern in warnings(report):
         assert concern in page
         assert concern in markdown
         assert concern in plain["concerns"]

@@ -11,9 +11,23 @@ from html.parser import HTMLParser
 
 import pytest
 
-from layershap.report import Against, ErrorPoint, Ranking, Report, Rival, TextFacts, render
+from layershap.report import (
+    BaselineSet,
+    ErrorPoint,
+    PairedDifference,
+    Ranking,
+    Report,
+    TextFacts,
+    render,
+)
 from layershap.report.figures.canvas import look
-from layershap.report.summary import asked, concerns, found, headline, recommended
+from layershap.report.summary import (
+    finding_sentence,
+    headline,
+    question_sentence,
+    recommended,
+    warnings,
+)
 from layershap.report.wording import fixed, signed
 from layershap.results.estimate import Estimate
 from tests.support.report_samples import DENSE_NLL, QuadraticCost, sample_report
@@ -268,27 +282,27 @@ def test_headline_follows_the_choice_and_warns_outside_the_tolerance(report):
     assert item is not None
     assert item.size == 8
     assert recommended(chosen).startswith("Do not prune without retraining")
-    assert "Removing 8 of 12 layers" in found(chosen)
+    assert "Removing 8 of 12 layers" in finding_sentence(chosen)
 
 
 def test_sentences_state_budget_text_and_cost(report):
     item = headline(report)
     assert item is not None
-    assert "512 of at most 512 combinations" in asked(report)
-    assert "32,768 tokens" in asked(report)
-    assert signed(item.difference.value) in found(report)
-    assert fixed(math.exp(DENSE_NLL)) in found(report)
+    assert "512 of at most 512 combinations" in question_sentence(report)
+    assert "32,768 tokens" in question_sentence(report)
+    assert signed(item.difference.value) in finding_sentence(report)
+    assert fixed(math.exp(DENSE_NLL)) in finding_sentence(report)
 
 
 def test_cheaper_rival_is_admitted(report):
     first = report.recommendations[0]
-    better = Rival("luck", (5,), Estimate(first.difference.value - 0.03))
+    better = BaselineSet("luck", (5,), Estimate(first.difference.value - 0.03))
     beaten = dataclasses.replace(
         report,
         recommendations=(dataclasses.replace(first, rivals=(better,)),),
     )
     assert "luck costs 0.030 nats per token less" in recommended(beaten)
-    assert any("cheaper set at 1 removed (luck)" in line for line in concerns(beaten))
+    assert any("cheaper set at 1 removed (luck)" in line for line in warnings(beaten))
     assert re.search(
         r'class="best">[^<]*' + re.escape(signed(better.difference.value)), render(beaten)
     )
@@ -324,8 +338,8 @@ def test_sets_stand_beside_the_best_heuristic(report, html):
         if not same:
             assert signed(item.against.difference.value) in row
     first = report.recommendations[0]
-    worse = Against("luck", (5,), Estimate(-0.03, -0.04, -0.02))
-    rival = Rival("luck", (5,), Estimate(first.difference.value + 0.03))
+    worse = PairedDifference("luck", (5,), Estimate(-0.03, -0.04, -0.02))
+    rival = BaselineSet("luck", (5,), Estimate(first.difference.value + 0.03))
     for ends, said in (
         (Estimate(-0.03, -0.04, -0.02), "0.030 nats per token more (95 % interval 0.020 to 0.040)"),
         (Estimate(-0.03, -0.08, 0.02), "more, which its 95 % interval does not tell from none"),
@@ -390,7 +404,7 @@ def test_what_perplexity_hides_is_a_concern(report):
     first = dataclasses.replace(report.recommendations[0], warnings=("the accuracy on piqa falls",))
     changed = dataclasses.replace(report, recommendations=(first, *report.recommendations[1:]))
     names = report.players[first.removed[0]]
-    assert f"Without {names} the accuracy on piqa falls." in concerns(changed)
+    assert f"Without {names} the accuracy on piqa falls." in warnings(changed)
 
 
 def test_concerns_name_what_matters(report):
@@ -406,10 +420,10 @@ def test_concerns_name_what_matters(report):
         surrogate=dataclasses.replace(report.surrogate, scores=tuple(worse), coverage=0.6),
         warnings=("said by the pipeline",),
     )
-    lines = " ".join(concerns(weak))
+    lines = " ".join(warnings(weak))
     for part in ("said by the pipeline", "900 tokens", "3 measured", "0.31", "ridge", "60 %"):
         assert part in lines
-    assert concerns(report) == []
+    assert warnings(report) == []
 
 
 def test_no_recommendations_still_renders(report):
@@ -446,4 +460,4 @@ def test_speed_is_claimed_only_where_it_was_told_from_noise(decoding, said):
     assert best is not None
     faster = dataclasses.replace(best, decoding=decoding)
     items = tuple(faster if item is best else item for item in report.recommendations)
-    assert said in found(dataclasses.replace(report, recommendations=items))
+    assert said in finding_sentence(dataclasses.replace(report, recommendations=items))

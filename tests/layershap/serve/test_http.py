@@ -10,8 +10,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from layershap.serve.http import Limits, create_app
-from layershap.serve.http.oracle import Oracle, steps_from
 from layershap.serve.http.packed_pattern import packed_pattern
+from layershap.serve.http.predictor import Predictor, steps_from
 from sampling import stream
 from tests.support.service_samples import PLAYERS, N, SampleSource, ToyMeasurer, sample
 
@@ -92,7 +92,7 @@ def test_neighbours_are_the_best_of_all_steps(client: TestClient) -> None:
     start[:2] = False
     steps, reached = steps_from(start)
     assert len(steps) == (N - 2) + 2 + 2 * (N - 2)
-    oracle = Oracle(sample())
+    oracle = Predictor(sample())
     answers = oracle.answers(reached, oracle.utilities(reached), 0.95)
     best = np.where(np.isnan(answers.measured), answers.value, answers.measured)
     for kind, name in (("removal", "removals"), ("return", "returns"), ("swap", "swaps")):

@@ -10,7 +10,7 @@ from layershap.serve.http import Limits, Snapshot, create_app
 from layershap.serve.http.batching import Batcher
 from layershap.serve.http.errors import ServiceError
 from layershap.serve.http.limits import RateLimit
-from layershap.serve.http.oracle import Oracle
+from layershap.serve.http.predictor import Predictor
 from tests.support.service_samples import PLAYERS, N, SampleSource, sample, serving
 
 
@@ -86,7 +86,7 @@ def test_a_changed_run_is_served_and_a_broken_one_is_not() -> None:
 
 
 def test_requests_that_wait_share_a_call_and_too_many_are_refused() -> None:
-    oracle, calls = Oracle(sample()), []
+    oracle, calls = Predictor(sample()), []
 
     async def ask() -> list[Any]:
         batcher = Batcher(50, lambda count, requests: calls.append((count, requests)))

@@ -8,7 +8,7 @@ import pytest
 from layershap.errors import UserError
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
-from layershap.runs.session import open_workspace
+from layershap.runs.workspace import open_workspace
 from layershap.stages.constraints import search_limits
 from layershap.terminal.console import Console
 from sampling import without

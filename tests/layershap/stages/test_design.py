@@ -13,7 +13,7 @@ from layershap.errors import UserError
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
 from layershap.runs.plan import make_plan
-from layershap.runs.session import open_workspace
+from layershap.runs.workspace import open_workspace
 from layershap.stages.choosing import next_round
 from layershap.stages.design import joined, read_design, read_rounds
 from layershap.stages.measure import measure

@@ -18,8 +18,8 @@ from layershap.demo.corpus import documents
 from layershap.errors import UserError
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
-from layershap.runs.session import HELDOUT, open_workspace
 from layershap.runs.texts import TextPart
+from layershap.runs.workspace import HELDOUT, open_workspace
 from layershap.stages.contenders import Variant
 from layershap.stages.heldout import HeldOut
 from layershap.stages.timing import measure_sizes

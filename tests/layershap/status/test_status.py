@@ -17,17 +17,17 @@ import numpy as np
 import pytest
 
 from cluster import Ledger
-from cluster.ledger.lock_holder import find_holder
+from cluster.ledger.lock_holder import find_lock_holder
 from layershap.cli import commands
 from layershap.runs.command_line import run_command
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory, write_whole
 from layershap.runs.stages import STAGES
 from layershap.stages.pipeline import STAGES as PIPELINE
-from layershap.status.activity import Activity, verb
-from layershap.status.best_so_far import Leader
-from layershap.status.standing import standing
-from layershap.terminal.progress_file import Heart, read_beat
+from layershap.status.incumbents import IncumbentTracker
+from layershap.status.process_info import ProcessInfo, verb
+from layershap.status.run_status import standing
+from layershap.terminal.progress_file import ProgressWriter, read_beat
 from tests.support.command_line import call
 
 HOLD = """
@@ -179,17 +179,17 @@ def test_a_run_that_goes_on_is_seen_and_not_disturbed(copy, holder):
 
 def test_a_process_that_is_gone_is_not_taken_for_a_run(copy, holder):
     process, _ = holder
-    assert find_holder(copy.ledger) is not None
+    assert find_lock_holder(copy.ledger) is not None
     process.kill()
     process.wait()
-    assert find_holder(copy.ledger) is None
+    assert find_lock_holder(copy.ledger) is None
     assert not standing(copy).running
 
 
 def test_what_a_run_says_it_is_at_is_told(copy, holder):
     process, _ = holder
     (copy.path / "report.html").unlink()
-    heart = Heart(copy.path)
+    heart = ProgressWriter(copy.path)
     heart.beat("report", "drawing", 3, 12, None, 9.0)
     assert standing(copy).task is None  # it is another process that holds the run
     beat = read_beat(copy.path)
@@ -213,7 +213,7 @@ def test_a_run_on_another_machine_is_not_called_dead(copy):
     assert "process 4321 on far-away, last sign" in found.sentence
     hours_ago = time.time() - 3 * 3600
     os.utime(lock, (hours_ago, hours_ago))
-    activity = Activity(4321, hours_ago, "run", None, 0.0, hours_ago, "far-away")
+    activity = ProcessInfo(4321, hours_ago, "run", None, 0.0, hours_ago, "far-away")
     assert not activity.running
     assert activity.silent_seconds(time.time()) == pytest.approx(3 * 3600, abs=60)
 
@@ -240,10 +240,10 @@ def test_the_leader_of_the_measurements(copy):
     with Ledger(copy.ledger, readonly=True) as ledger:
         campaign = ledger.campaign("calibration")
         records = campaign.read()
-        said = Leader(campaign, (1, 2), "nats per token")
+        said = IncumbentTracker(campaign, (1, 2), "nats per token")
         text = said()
         assert said() == text == said.now()
-        assert Leader(campaign, (), "nats per token")() == ""
+        assert IncumbentTracker(campaign, (), "nats per token")() == ""
     found = re.fullmatch(r"best of 2 removed so far: (\d+),(\d+) at ([+-].*)", text)
     assert found is not None
     row = np.ones(12, dtype=bool)
@@ -264,7 +264,7 @@ def test_what_an_older_run_left_is_not_done_in_a_new_one(copy):
         plan = make_plan(config, len(campaign.players))
 
         def finished(command, since):
-            activity = Activity(1, since, command, None, 0.0, None)
+            activity = ProcessInfo(1, since, command, None, 0.0, None)
             return finished_stages(copy, plan, campaign, activity)
 
         assert finished("run", now + 60) == ("measure",)
@@ -291,9 +291,9 @@ def test_concerns_are_told(copy):
     with Ledger(copy.ledger) as ledger:
         campaign = ledger.campaign("calibration")
         rows = np.random.default_rng(1).random((20, 12)) < 0.5
-        campaign.set_aside(rows[campaign.missing(rows)][0])
-        ledger.note("worker died", worker="w", cause="process")
-        ledger.note("run stopped", campaign="calibration", reason="KeyboardInterrupt")
+        campaign.quarantine(rows[campaign.missing(rows)][0])
+        ledger.log_event("worker died", worker="w", cause="process")
+        ledger.log_event("run stopped", campaign="calibration", reason="KeyboardInterrupt")
     told = " ".join(standing(copy).concerns)
     assert "1 coalitions crashed" in told
     assert "died 1 times" in told

@@ -11,7 +11,7 @@ from sampling import enumerate_all, without
 from shapley import TableGame
 from shapley.estimator import State, advance, start
 from shapley.search import Limits, Saving, SetSearch
-from shapley.search.known import KnownGame
+from shapley.search.known import MeasuredFirstGame
 from shapley.search.pool import every_set, near_sets
 from shapley.search.scale import make_scale
 from surrogate.process.belief import process_belief
@@ -122,8 +122,8 @@ def test_it_stops_by_itself_when_nothing_better_is_likely():
     game = damaged(2)
     search, state, found = searched(game, Limits(N), 600)
     assert state.spent < 600
-    assert found.settled
-    assert max(found.chances.values()) < search.doubt
+    assert found.converged
+    assert max(found.chances.values()) < search.stop_probability
     assert not len(search.propose(state, 50))
 
 
@@ -135,7 +135,7 @@ def test_an_early_result_tells_what_is_expected():
     found = search.result(state)
     assert found.sets[5] == ()
     assert len(found.expected[5].removed) == 5
-    assert not found.settled
+    assert not found.converged
     with pytest.raises(ValueError, match="needs measurements"):
         search.result(start(game.players))
 
@@ -173,6 +173,6 @@ def test_near_sets_hold_every_exchange_of_the_best_measured_set():
 def test_a_known_game_never_contradicts_measurements():
     game = damaged(0)
     rows = enumerate_all(N)[[3, 900]]
-    known = KnownGame(lambda rows: np.zeros(len(rows)), rows, game(rows), game.players, 2.0)
+    known = MeasuredFirstGame(lambda rows: np.zeros(len(rows)), rows, game(rows), game.players, 2.0)
     asked = np.concatenate([rows, enumerate_all(N)[:1]])
     np.testing.assert_array_equal(known(asked), [*game(rows), -2.0])

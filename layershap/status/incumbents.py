@@ -18,13 +18,13 @@ from layershap.runs.directory import RunDirectory
 if TYPE_CHECKING:
     from cluster import Campaign
 
-__all__ = ["Best", "Leader", "best_so_far", "put_forward"]
+__all__ = ["Incumbent", "IncumbentTracker", "incumbents", "put_forward"]
 
 LEADER_SECONDS, LEADER_SHARE = 2.0, 0.02  # between two looks at the ledger, and of the time
 
 
 @dataclass(frozen=True)
-class Best:
+class Incumbent:
     """A set and what it costs.
 
     Attributes:
@@ -43,13 +43,13 @@ class Best:
     known_by: str
 
 
-def best_so_far(
+def incumbents(
     directory: RunDirectory,
     campaign: Campaign,
     counts: Sequence[int],
     unit: str,
     finished: Collection[str],
-) -> tuple[Best, ...]:
+) -> tuple[Incumbent, ...]:
     """Returns the best set of each number of players, from the furthest stage that has any.
 
     Args:
@@ -63,7 +63,7 @@ def best_so_far(
     if "verify" in finished:
         found = directory.read_json(directory.recommendations, "verify")["recommendations"]
         return tuple(
-            Best(
+            Incumbent(
                 item["count"],
                 _names(players, item["removed"]),
                 item["difference"],
@@ -75,14 +75,14 @@ def best_so_far(
     if "search" in finished:
         sets = directory.read_json(directory.candidates, "search")["sets"]
         return tuple(
-            Best(int(count), _names(players, s[0]["removed"]), s[0]["cost"], unit, "searched")
+            Incumbent(int(count), _names(players, s[0]["removed"]), s[0]["cost"], unit, "searched")
             for count, s in sets.items()
             if s
         )
     return _measured(campaign, counts, unit)
 
 
-class Leader:
+class IncumbentTracker:
     """Says in a few words the best set that is measured so far; made for progress lines.
 
     Of several numbers of players it takes what the report would put forward: the largest set whose
@@ -106,7 +106,7 @@ class Leader:
         self._due = began + max(LEADER_SECONDS, took / LEADER_SHARE)
         return self._text
 
-    def _said(self, found: Sequence[Best]) -> str:
+    def _said(self, found: Sequence[Incumbent]) -> str:
         if not found:
             return ""
         best = found[-1]
@@ -137,7 +137,7 @@ def _edge(item: Mapping[str, Any]) -> float:
     return math.inf if edge is None else rise(edge)
 
 
-def _measured(campaign: Campaign, counts: Sequence[int], unit: str) -> tuple[Best, ...]:
+def _measured(campaign: Campaign, counts: Sequence[int], unit: str) -> tuple[Incumbent, ...]:
     """The best measured set of each count; it may belong to nobody's search."""
     n, dense = len(campaign.players), math.nan
     best: dict[int, tuple[float, tuple[int, ...]]] = {}
@@ -156,7 +156,7 @@ def _measured(campaign: Campaign, counts: Sequence[int], unit: str) -> tuple[Bes
     if not math.isfinite(dense):
         return ()
     return tuple(
-        Best(count, _names(campaign.players, gone), dense - utility, unit, "measured")
+        Incumbent(count, _names(campaign.players, gone), dense - utility, unit, "measured")
         for count, (utility, gone) in sorted(best.items())
     )
 

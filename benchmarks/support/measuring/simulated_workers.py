@@ -1,4 +1,4 @@
-"""A real crew of many members that share a few processes, and an evaluator that sleeps."""
+"""A real pool of many members that share a few processes, and an evaluator that sleeps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from cluster import Crew, Evaluator
+from cluster import Evaluator, WorkerPool
 from cluster.scheduler.worker import Hello, Reply, Worker
 
 __all__ = ["TOKENS", "Hall", "SeatedCrew", "Sleeper"]
@@ -45,7 +45,7 @@ class Hall:
     """One actor process that holds many seats, each a worker of its own.
 
     Args:
-        packed: the factory, as the crew packs it.
+        packed: the factory, as the pool packs it.
     """
 
     def __init__(self, packed: bytes) -> None:
@@ -90,8 +90,8 @@ class Seat:
         self.measure = Call(hall.measure, slot)
 
 
-class SeatedCrew(Crew):
-    """A crew whose members share a few processes.
+class SeatedCrew(WorkerPool):
+    """A pool whose members share a few processes.
 
     Args:
         halls: handles of the actors.

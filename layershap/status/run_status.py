@@ -15,21 +15,21 @@ from layershap.runs.directory import RunDirectory
 from layershap.runs.plan import make_plan
 from layershap.runs.stages import STAGES
 from layershap.runs.utilities import parse_utilities
-from layershap.status.activity import Activity, look
-from layershap.status.best_so_far import Best, best_so_far, put_forward
+from layershap.status.incumbents import Incumbent, incumbents, put_forward
+from layershap.status.process_info import ProcessInfo, read_process_info
 from layershap.status.progress import StageProgress, finished_stages, stage_progress
 from layershap.terminal.console import clock
 
 if TYPE_CHECKING:
     from cluster import Campaign, Ledger
 
-__all__ = ["Standing", "standing"]
+__all__ = ["RunStatus", "standing"]
 
 FINISHED = "finished"
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunStatus:
     """Where a run stands.
 
     Attributes:
@@ -78,7 +78,7 @@ class Standing:
     seconds_left: float | None
     worker_seconds: float
     last_measured: float | None
-    best: tuple[Best, ...]
+    best: tuple[Incumbent, ...]
     concerns: tuple[str, ...]
     sentence: str
     next: str
@@ -88,7 +88,7 @@ class Standing:
         return asdict(self)
 
 
-def standing(directory: RunDirectory, now: float | None = None) -> Standing:
+def standing(directory: RunDirectory, now: float | None = None) -> RunStatus:
     """Look at a run without disturbing it: nothing is written, no lock is taken.
 
     Args:
@@ -106,12 +106,12 @@ def standing(directory: RunDirectory, now: float | None = None) -> Standing:
     with Ledger(directory.ledger, readonly=True) as ledger:
         campaign = ledger.campaign("calibration")
         plan = make_plan(config, len(campaign.players))
-        activity = look(directory, ledger, now)
+        activity = read_process_info(directory, ledger, now)
         finished = finished_stages(directory, plan, campaign, activity)
         stage = next((name for name in STAGES if name not in finished), FINISHED)
         progress = stage_progress(stage, directory, plan, ledger)
         unit = parse_utilities(config.utilities)[0].unit
-        best = best_so_far(directory, campaign, plan.counts, unit, set(finished))
+        best = incumbents(directory, campaign, plan.counts, unit, set(finished))
         evaluations, concerns = campaign.counts().total, _concerns(campaign, ledger)
     beat = activity.beat if activity.running else None
     if progress.total is None or (beat is not None and beat.total and beat.rate is None):
@@ -123,7 +123,7 @@ def standing(directory: RunDirectory, now: float | None = None) -> Standing:
         progress = StageProgress(beat.done, beat.total, "steps")
         left = beat.seconds_left
     command = run_command(config, directory.path)
-    return Standing(
+    return RunStatus(
         run=str(directory.path),
         model=config.title,
         players=campaign.players,
@@ -151,7 +151,7 @@ def standing(directory: RunDirectory, now: float | None = None) -> Standing:
 
 
 def _sentence(
-    stage: str, activity: Activity, progress: StageProgress, left: float | None, now: float
+    stage: str, activity: ProcessInfo, progress: StageProgress, left: float | None, now: float
 ) -> str:
     if stage == FINISHED:
         return "Finished: every stage is done."
@@ -174,7 +174,7 @@ def _sentence(
     return f"Running ({where}): {stage}{counted}{pace}{time_left}{task}."
 
 
-def _next(stage: str, activity: Activity, directory: RunDirectory, command: str) -> str:
+def _next(stage: str, activity: ProcessInfo, directory: RunDirectory, command: str) -> str:
     if activity.running and stage != FINISHED:
         return "Wait; Ctrl-C there stops cleanly, and the same command goes on from there."
     if stage == FINISHED:
@@ -193,7 +193,7 @@ def _concerns(campaign: Campaign, ledger: Ledger) -> tuple[str, ...]:
     if counts.non_finite:
         found.append(f"{counts.non_finite:,} coalitions have a loss that is not finite.")
     if counts.failed:
-        found.append(f"{counts.failed:,} coalitions crashed their workers and were set aside.")
+        found.append(f"{counts.failed:,} coalitions crashed their workers and were quarantined.")
     deaths = _times(ledger, "worker died")
     if deaths:
         found.append(f"Workers died {deaths} times; what they had not finished is measured again.")

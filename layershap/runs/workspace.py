@@ -36,15 +36,15 @@ from layershap.runs.texts import Texts, load_texts
 from layershap.runs.utilities import Utility, parse_utilities
 from layershap.terminal.console import Console
 from layershap.terminal.log_file import logged
-from layershap.terminal.progress_file import Heart
+from layershap.terminal.progress_file import ProgressWriter
 from layershap.terminal.signals import kept_handler
 
 if TYPE_CHECKING:
     import torch
 
-    from cluster import Campaign, Crew, Ledger, Summary
+    from cluster import Campaign, Ledger, Summary, WorkerPool
     from decoder import Footprint
-    from layershap.status.best_so_far import Leader
+    from layershap.status.incumbents import IncumbentTracker
 
 __all__ = ["Workspace", "open_workspace"]
 
@@ -61,7 +61,7 @@ class Workspace:
         self.directory = directory
         self.console = console
         self._stack = stack
-        self._crews: dict[str, Crew] = {}
+        self._pools: dict[str, WorkerPool] = {}
         self._connected = False
 
     @cached_property
@@ -156,7 +156,7 @@ class Workspace:
 
         self.directory.create()
         ledger = self._stack.enter_context(Ledger(self.directory.ledger))
-        heart = self.console.heart = Heart(self.directory.path)
+        heart = self.console.heart = ProgressWriter(self.directory.path)
         self._stack.callback(heart.stop)
         return ledger
 
@@ -213,12 +213,12 @@ class Workspace:
         campaign = self.campaign(name)
         if not campaign.missing(coalitions).any():
             return None
-        crew = self._crew(name)
-        note = self.leader if task and name == CALIBRATION else None
+        pool = self._pool(name)
+        note = self.incumbent if task and name == CALIBRATION else None
         with self.console.progress(task, note) as update:
             return measure(
                 campaign,
-                crew,
+                pool,
                 coalitions,
                 progress=update,
                 order=self.config.order,
@@ -227,19 +227,19 @@ class Workspace:
             )
 
     @cached_property
-    def leader(self) -> Leader:
+    def incumbent(self) -> IncumbentTracker:
         """Says the best set that is measured so far."""
         from layershap.runs.plan import make_plan
-        from layershap.status.best_so_far import Leader
+        from layershap.status.incumbents import IncumbentTracker
 
         counts = make_plan(self.config, len(self.players)).counts
-        return Leader(self.campaign(CALIBRATION), counts, self.utility.unit)
+        return IncumbentTracker(self.campaign(CALIBRATION), counts, self.utility.unit)
 
     def close_workers(self) -> None:
         """End all worker processes; what runs next has the machine for itself."""
-        for crew in self._crews.values():
-            crew.close()
-        self._crews.clear()
+        for pool in self._pools.values():
+            pool.close()
+        self._pools.clear()
 
     @property
     def options(self) -> MeasureOptions:
@@ -272,9 +272,9 @@ class Workspace:
         with self.console.status(f"reading the weights of {self.config.title}"):
             return checkpoint_fingerprint(self.spec)
 
-    def _crew(self, name: str) -> Crew:
-        """Workers that hold the model and one text; at most one crew at a time has the machine."""
-        from cluster import Crew, connect
+    def _pool(self, name: str) -> WorkerPool:
+        """Workers that hold the model and one text; at most one pool at a time has the machine."""
+        from cluster import WorkerPool, connect
 
         if not self._connected:
             waiting = "connecting" if self.config.address else "starting Ray"
@@ -285,12 +285,12 @@ class Workspace:
                 warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
                 self._stack.enter_context(connect(self.config.address, self.workers, **self._share))
             self._connected = True
-        if name not in self._crews:
+        if name not in self._pools:
             self.close_workers()
             factory = partial(build_evaluator, self.spec, self.workload(name), self.options)
-            crew = Crew(factory, workers=self.workers, **self._share)
-            self._crews[name] = self._stack.enter_context(crew)
-        return self._crews[name]
+            pool = WorkerPool(factory, workers=self.workers, **self._share)
+            self._pools[name] = self._stack.enter_context(pool)
+        return self._pools[name]
 
     @property
     def _share(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from layershap.serve.http.errors import REQUEST_ID, ServiceError, error_response
 from layershap.serve.http.limits import Limits, RateLimit
 from layershap.serve.http.metrics import ServiceMetrics
 
-__all__ = ["OPEN_PATHS", "Gate"]
+__all__ = ["OPEN_PATHS", "RequestMiddleware"]
 
 OPEN_PATHS = frozenset({"/health", "/ready"})  # what watches over a service has no token
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -28,7 +28,7 @@ _HEADERS = (("x-content-type-options", "nosniff"), ("referrer-policy", "no-refer
 log = logging.getLogger("layershap.service")
 
 
-class Gate:
+class RequestMiddleware:
     """Middleware around an app that never lets an error without a shape out.
 
     Args:

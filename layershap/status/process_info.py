@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layershap.runs.directory import RunDirectory
-from layershap.terminal.progress_file import Beat, read_beat
+from layershap.terminal.progress_file import ProgressSnapshot, read_beat
 
 if TYPE_CHECKING:
     from cluster import Ledger
 
-__all__ = ["Activity", "look", "verb"]
+__all__ = ["ProcessInfo", "read_process_info", "verb"]
 
 WINDOW_SECONDS = 60.0
 SILENT_SECONDS = 600.0  # without a sign from another machine, after which a run may be dead
 
 
 @dataclass(frozen=True)
-class Activity:
+class ProcessInfo:
     """What goes on in a run directory.
 
     Attributes:
@@ -42,7 +42,7 @@ class Activity:
     worker_seconds: float
     last_measured: float | None
     host: str | None = None
-    beat: Beat | None = None
+    beat: ProgressSnapshot | None = None
 
     @property
     def running(self) -> bool:
@@ -57,7 +57,7 @@ class Activity:
         return max(0.0, now - max(self.since, beaten, self.last_measured or 0.0))
 
 
-def look(directory: RunDirectory, ledger: Ledger, now: float) -> Activity:
+def read_process_info(directory: RunDirectory, ledger: Ledger, now: float) -> ProcessInfo:
     """Returns what goes on, from the lock's file and the ledger.
 
     Args:
@@ -65,12 +65,12 @@ def look(directory: RunDirectory, ledger: Ledger, now: float) -> Activity:
         ledger: its ledger.
         now: seconds since the epoch.
     """
-    from cluster.ledger.lock_holder import find_holder
+    from cluster.ledger.lock_holder import find_lock_holder
 
     seconds, last = ledger.fetch("SELECT sum(seconds), max(created) FROM measurements")[0]
-    holder = find_holder(directory.ledger)
+    holder = find_lock_holder(directory.ledger)
     if holder is None:
-        return Activity(None, 0.0, None, None, seconds or 0.0, last)
+        return ProcessInfo(None, 0.0, None, None, seconds or 0.0, last)
     # Workers that are still loading the model say nothing about the pace.
     ready = [e.time for e in ledger.events("worker ready") if e.time >= holder.since]
     since = max([now - WINDOW_SECONDS, holder.since, *ready[:1]])
@@ -82,7 +82,7 @@ def look(directory: RunDirectory, ledger: Ledger, now: float) -> Activity:
     command = verb(holder.command)
     if holder.host is not None:
         command = "run"
-    return Activity(
+    return ProcessInfo(
         holder.pid, holder.since, command, rate, seconds or 0.0, last, holder.host, beat
     )
 

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from layershap.serve.http.snapshot import Snapshot, named_players
 from sampling import keys
 
-__all__ = ["Answers", "Oracle", "Step", "steps_from"]
+__all__ = ["Answers", "Predictor", "Step", "steps_from"]
 
 Kind = Literal["removal", "return", "swap"]
 LEVELS_KEPT = 64
@@ -63,7 +63,7 @@ class Step:
     restore: int | None
 
 
-class Oracle:
+class Predictor:
     """One snapshot made ready to answer.
 
     Attributes:
