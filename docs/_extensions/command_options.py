@@ -12,7 +12,7 @@ from sphinx.application import Sphinx
 
 from layershap.cli import commands
 from layershap.cli.options import Configured
-from layershap.runs.config import RunConfig, Setting
+from layershap.runs.config import SETTINGS, Setting
 
 __all__ = ["setup"]
 
@@ -53,7 +53,7 @@ def _groups(command: click.Command, context: click.Context) -> dict[str, list[tu
         record = option.get_help_record(context)
         if record is None or not isinstance(option, click.Option):
             continue
-        field = RunConfig.model_fields.get(option.name or "")
+        field = SETTINGS.get(option.name or "")
         setting = (
             next((m for m in field.metadata if isinstance(m, Setting)), None) if field else None
         )

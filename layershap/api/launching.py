@@ -9,7 +9,8 @@ from typing import Any
 from layershap.api.opened import OpenedRun
 from layershap.errors import UserError
 from layershap.runs.command_line import run_command
-from layershap.runs.config import RunConfig
+from layershap.runs.config import SETTINGS
+from layershap.runs.config_file import checked_config
 from layershap.runs.directory import RunDirectory
 from layershap.terminal.console import Console
 
@@ -40,15 +41,15 @@ def run(
     """
     from layershap.stages.pipeline import run as pipeline
 
-    if unknown := sorted(set(settings) - set(RunConfig.model_fields)):
+    if unknown := sorted(set(settings) - set(SETTINGS)):
         import difflib
 
-        near = difflib.get_close_matches(unknown[0], RunConfig.model_fields, n=1)
+        near = difflib.get_close_matches(unknown[0], SETTINGS, n=1)
         hint = f"; the nearest setting is {near[0]}" if near else ""
         raise UserError(f"{unknown[0]}: is no setting of a run{hint}")
     if model is not None:
         settings["model"] = os.fspath(model)
-    config = RunConfig.checked(settings, "")
+    config = checked_config(settings)
     directory = RunDirectory(config.default_output() if output is None else Path(output))
     console = Console(quiet=not progress)
     console.out.quiet = not progress

@@ -17,6 +17,7 @@ from layershap.api.sets import Sets, read_sets
 from layershap.errors import UserError
 from layershap.runs.command_line import run_command
 from layershap.runs.config import RunConfig
+from layershap.runs.config_file import read_config
 from layershap.runs.directory import RunDirectory
 from layershap.runs.utilities import parse_utilities
 from shapley.uncertainty.paired import paired_interval
@@ -66,7 +67,7 @@ def open_run(path: str | os.PathLike[str]) -> OpenedRun:
         kind = "is a file" if place.exists() else "is not there"
         raise UserError(f"{place}: {kind}; name the directory of a run, as runs/demo")
     directory = RunDirectory(place)
-    return OpenedRun(directory, RunConfig.read(directory.config))
+    return OpenedRun(directory, read_config(directory.config))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -44,7 +44,7 @@ def export(run: Path, remove: str | None, count: int | None, destination: Path) 
     """
     from decoder.checkpoint.saving import refuse_taken
     from layershap.export.export import export_set
-    from layershap.runs.config import parse_removed
+    from layershap.results.set_text import parse_set
     from layershap.runs.workspace import open_workspace
     from layershap.terminal.console import Console
 
@@ -55,7 +55,7 @@ def export(run: Path, remove: str | None, count: int | None, destination: Path) 
     console = Console()
     with open_workspace(config, directory, console) as work:
         if remove is not None:
-            removed = parse_removed(remove, "--remove", work.roster)
+            removed = parse_set(remove, "--remove", work.roster.find)
         else:
             found = directory.read_json(directory.recommendations, "verify")["recommendations"]
             sets = {item["count"]: item["removed"] for item in found}

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 import click
-from pydantic.fields import FieldInfo
 
-from layershap.runs.config import RunConfig, Setting
+from layershap.runs.config import SETTINGS, RunConfig
+from layershap.runs.config_file import checked_config, read_config
 from layershap.runs.directory import RunDirectory
 
 __all__ = ["Configured", "configured", "read_run", "run_argument"]
@@ -27,11 +27,11 @@ class Configured(click.Command):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None and isinstance(parameter, click.Option):
-                field = RunConfig.model_fields.get(parameter.name or "")
-                group = "Options" if field is None else _setting(field).group
+                option = SETTINGS.get(parameter.name or "")
+                group = "Options" if option is None else option.section.capitalize()
                 groups.setdefault(group, []).append(record)
         for group in sorted(
-            groups, key=["Text", "Model", "Measuring", "Search", "Cluster", "Options"].index
+            groups, key=["Text", "Model", "Measure", "Search", "Verify", "Cluster", "Options"].index
         ):
             with formatter.section(group):
                 formatter.write_dl(groups[group])
@@ -44,12 +44,12 @@ def configured(command: Command) -> Command:
         values = {name: value for name, value in given.items() if value is not None}
         if model is not None:
             values["model"] = model
-        config = RunConfig.checked(values, "")
+        config = checked_config(values)
         return command(config, RunDirectory(output or config.default_output()))
 
     called.__name__, called.__doc__ = command.__name__, command.__doc__
     decorated: Command = called
-    for name in reversed(RunConfig.model_fields):
+    for name in reversed(SETTINGS):
         if name != "model":
             decorated = _option(name)(decorated)
     output = click.option(
@@ -72,16 +72,12 @@ def run_argument(command: Command) -> Command:
 def read_run(run: Path) -> tuple[RunConfig, RunDirectory]:
     """The configuration and the directory of an earlier run."""
     directory = RunDirectory(run)
-    return RunConfig.read(directory.config), directory
-
-
-def _setting(field: FieldInfo) -> Setting:
-    return next(m for m in field.metadata if isinstance(m, Setting))
+    return read_config(directory.config), directory
 
 
 def _option(name: str) -> Callable[[Command], Command]:
-    field = RunConfig.model_fields[name]
-    setting = _setting(field)
+    option = SETTINGS[name]
+    field = option.info
     kind = field.annotation
     if get_origin(kind) in (Union, types.UnionType):
         kind = next(a for a in get_args(kind) if a is not type(None))
@@ -92,8 +88,8 @@ def _option(name: str) -> Callable[[Command], Command]:
     if kind is bool:
         return click.option(flag, is_flag=True, **shown)
     if get_origin(kind) is tuple:
-        return click.option(flag, multiple=True, metavar=setting.metavar, help=shown["help"])
+        return click.option(flag, multiple=True, metavar=option.metavar, help=shown["help"])
     if get_origin(kind) is Literal:
         return click.option(flag, type=click.Choice(get_args(kind)), **shown)
     types_ = {int: click.INT, float: click.FLOAT, str: click.STRING}
-    return click.option(flag, type=types_[kind], metavar=setting.metavar, **shown)  # type: ignore[index]
+    return click.option(flag, type=types_[kind], metavar=option.metavar, **shown)  # type: ignore[index]

@@ -32,7 +32,7 @@ def query(run: Path, remove: str | None, keep: str | None, level: float, as_json
 
     from cluster import Ledger
     from decoder.players import make_roster
-    from layershap.runs.config import parse_removed
+    from layershap.results.set_text import parse_set
     from layershap.runs.utilities import parse_utilities
     from layershap.runs.workspace import CALIBRATION
     from sampling import without
@@ -48,10 +48,10 @@ def query(run: Path, remove: str | None, keep: str | None, level: float, as_json
         players, details = campaign.players, campaign.details
         roster = make_roster(details["players"], details["depth"], details["protected"])
         if remove is not None:
-            row = without(len(players), parse_removed(remove, "--remove", roster))[None]
+            row = without(len(players), parse_set(remove, "--remove", roster.find))[None]
         else:
             row = np.zeros((1, len(players)), dtype=bool)
-            row[0, parse_removed(keep or "", "--keep", roster)] = True
+            row[0, parse_set(keep or "", "--keep", roster.find)] = True
         sign = campaign.column(campaign.utility).sign
         measured = None
         if not campaign.missing(row)[0]:

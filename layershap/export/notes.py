@@ -40,8 +40,8 @@ def provenance(work: Workspace, removed: Sequence[int]) -> dict[str, Any]:
         verified = {}  # of other weights or another text
     return {
         "base_model": config.title,
-        "base_is_local": config.model is None or Path(config.model_name).exists(),
-        "revision": config.revision,
+        "base_is_local": config.model.name is None or Path(config.model_name).exists(),
+        "revision": config.model.revision,
         "fingerprint": fingerprints[HELDOUT],
         "fingerprints": fingerprints,
         "players": work.roster.kind,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from layershap.errors import UserError
 from layershap.games.measured_file import MeasuredFile
 from layershap.games.metering import Meter, Pace, asked, check_deterministic
-from layershap.runs.config import parse_counts
+from layershap.results.set_text import parse_counts
 from shapley.game import Game
 from shapley.search import FoundSets, Limits, SetSearch
 

@@ -1,11 +1,13 @@
-"""A set of removed players as a person writes it on the command line."""
+"""Sets of players, and numbers of players, as a person writes them on the command line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-__all__ = ["export_command", "removal_text"]
+from layershap.errors import UserError
+
+__all__ = ["export_command", "parse_counts", "parse_set", "removal_text"]
 
 
 def removal_text(players: Sequence[str], removed: Iterable[int]) -> str:
@@ -17,3 +19,32 @@ def removal_text(players: Sequence[str], removed: Iterable[int]) -> str:
 def export_command(run: Path, names: str) -> str:
     """The command that writes the checkpoint of a run without these players."""
     return f"layershap export {run} --remove {names} --to {run}-without-{names.replace(',', '-')}"
+
+
+def parse_set(text: str, option: str, find: Callable[[str], Sequence[int]]) -> list[int]:
+    """Read player indices from a text such as `4,6`, `0-3` or `L4.attn`.
+
+    Args:
+        text: what a person wrote.
+        option: where, as ``--remove``.
+        find: indices of the players that a text names, a ValueError where it names none.
+
+    Raises:
+        UserError: it names no players, or unknown ones.
+    """
+    try:
+        return list(find(text))
+    except ValueError as error:
+        raise UserError(f"{option} {text}: {error}") from None
+
+
+def parse_counts(text: str) -> list[int]:
+    """Sorted counts of a text such as `1-4` or `2,4,8`."""
+    counts: set[int] = set()
+    for part in text.split(","):
+        low, _, high = part.strip().partition("-")
+        first, last = int(low), int(high or low)
+        if last < first:
+            raise ValueError(f"{part}: empty range")
+        counts.update(range(first, last + 1))
+    return sorted(counts)

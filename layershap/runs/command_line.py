@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from layershap.runs.config import RunConfig
+from layershap.runs.config import SETTINGS, RunConfig
 
 __all__ = ["run_command"]
 
@@ -16,11 +16,10 @@ def run_command(config: RunConfig, output: Path) -> str:
     The same command continues what it began, and measures nothing twice.
     """
     words = ["layershap", "run"]
-    if config.model is not None:
-        words.append(config.model)
-    for name, field in RunConfig.model_fields.items():
-        value = getattr(config, name)
-        if name == "model" or value == field.default:
+    if config.model.name is not None:
+        words.append(config.model.name)
+    for name, value in config.settings().items():
+        if name == "model" or value == SETTINGS[name].info.default:
             continue
         flag = "--" + name.replace("_", "-")
         if value is True:

@@ -11,6 +11,7 @@ from typing import Any
 
 from layershap.errors import UserError
 from layershap.runs.config import RunConfig
+from layershap.runs.config_file import to_toml
 
 __all__ = ["RunDirectory", "write_whole"]
 
@@ -83,7 +84,7 @@ class RunDirectory:
 
     def write_config(self, config: RunConfig) -> None:
         """Write `run.toml`."""
-        write_whole(self.config, config.to_toml())
+        write_whole(self.config, to_toml(config))
 
     def write_json(self, path: Path, content: Mapping[str, Any]) -> None:
         """Write one of the JSON files; numbers that are not finite become null."""

@@ -59,8 +59,8 @@ def diagnose(config: RunConfig, directory: RunDirectory) -> list[Finding]:
             return findings
         if check("text", lambda: _text(work)) and check("plan", lambda: _plan(work)):
             check("one evaluation", lambda: _evaluation(work))
-        if config.address:
-            check("cluster", lambda: _cluster(config.address or ""))
+        if config.cluster.address:
+            check("cluster", lambda: _cluster(config.cluster.address or ""))
     return findings
 
 

@@ -71,11 +71,11 @@ def make_plan(config: RunConfig, n: int) -> Plan:
     counts = config.counts(n)
     budget = config.evaluations(n)
     exact = n < 63 and budget >= 2**n
-    share = 0 if exact or config.rounds == 0 else int(_SEARCH_SHARE * budget)
+    share = 0 if exact or config.search.rounds == 0 else int(_SEARCH_SHARE * budget)
     size = max(budget - share, min(budget, n + 2))
-    rows = campaign_design(n, size, max(counts), config.seed).coalitions
+    rows = campaign_design(n, size, max(counts), config.measure.seed).coalitions
     first = max(n + 2, round(_OPENING_SHARE * size))
-    if exact or config.design == "fixed" or size - first < n:
+    if exact or config.measure.design == "fixed" or size - first < n:
         return Plan(n, tuple(counts), budget, exact, rows, rows)
-    opening = campaign_design(n, first, max(counts), config.seed).coalitions
+    opening = campaign_design(n, first, max(counts), config.measure.seed).coalitions
     return Plan(n, tuple(counts), budget, exact, rows, opening)

@@ -89,21 +89,21 @@ def load_texts(config: RunConfig, tokenizer: PreTrainedTokenizerBase, model_conf
     def cut(stream: np.ndarray, source: str, sequences: int) -> TokenText:
         return cut_sequences(stream, sequences=sequences, length=length, source=source, bos=bos)
 
-    calibration, source = _stream(config.calibration, "calibration", tokenizer)
-    if config.heldout:
-        sources = [_stream((one,), "heldout", tokenizer)[0] for one in config.heldout]
-        heldout = list(zip(sources, _names(config.heldout), strict=True))
-    elif not config.calibration:
+    calibration, source = _stream(config.text.calibration, "calibration", tokenizer)
+    if config.text.heldout:
+        sources = [_stream((one,), "heldout", tokenizer)[0] for one in config.text.heldout]
+        heldout = list(zip(sources, _names(config.text.heldout), strict=True))
+    elif not config.text.calibration:
         heldout = [_stream((), "heldout", tokenizer)]
     else:
         at = _split(calibration, config, length - (bos is not None), source)
         heldout = [(calibration[at:], f"{source} (last part)")]
         calibration = calibration[:at]
     available = [len(stream) // (length - (bos is not None)) for stream, _ in heldout]
-    shares = _shares(config.heldout_sequences, available)
+    shares = _shares(config.text.heldout_sequences, available)
     parts = [cut(*one, share) for one, share in zip(heldout, shares, strict=True)]
-    texts = (cut(calibration, source, config.sequences), _joined(parts))
-    wanted = (config.sequences, config.heldout_sequences)
+    texts = (cut(calibration, source, config.text.sequences), _joined(parts))
+    wanted = (config.text.sequences, config.text.heldout_sequences)
     warnings = [
         f"The {kind} text gave {len(text.tokens)} of {count} sequences of {length} tokens."
         for kind, text, count in zip(("calibration", "held-out"), texts, wanted, strict=True)
@@ -132,7 +132,9 @@ def _tasks(
                 f"{len(whole) - len(items)} of {len(whole)} items of {utility.file} are left out: "
                 f"a choice is longer than the model's context of {context} tokens."
             )
-        parts = split_items(items, config.items, config.heldout_items, config.seed)
+        parts = split_items(
+            items, config.measure.items, config.measure.heldout_items, config.measure.seed
+        )
         for tasks, part in zip(found, parts, strict=True):
             tasks.append(
                 encode_choices(part, tokenizer, name=name, source=utility.file, context=context)
@@ -201,13 +203,13 @@ def _split(stream: np.ndarray, config: RunConfig, body: int, source: str) -> int
             "on, one to verify on); give a longer text, --heldout FILE or a smaller "
             "--sequence-length"
         )
-    share = config.sequences / (config.sequences + config.heldout_sequences)
+    share = config.text.sequences / (config.text.sequences + config.text.heldout_sequences)
     return body * min(max(round(available * share), 1), available - 1)
 
 
 def _length(config: RunConfig, model_config: Any) -> int:
     context = _context(model_config)
-    length = config.sequence_length or min(_USUAL_LENGTH, context)
+    length = config.text.sequence_length or min(_USUAL_LENGTH, context)
     if length > context:
         raise UserError(
             f"--sequence-length {length}: longer than the model's context of {context} tokens; "

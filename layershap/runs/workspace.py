@@ -67,8 +67,8 @@ class Workspace:
     @cached_property
     def spec(self) -> ModelSpec:
         """How to load the model."""
-        c = self.config
-        return ModelSpec(c.model_name, c.dtype, c.device, c.trust_remote_code, c.revision)
+        c = self.config.model
+        return ModelSpec(self.config.model_name, c.dtype, c.device, c.trust_remote_code, c.revision)
 
     @cached_property
     def device(self) -> torch.device:
@@ -76,9 +76,9 @@ class Workspace:
         import torch
 
         wanted = self.spec.device
-        if wanted == "auto" and self.config.gpus_per_worker:
+        if wanted == "auto" and self.config.cluster.gpus_per_worker:
             return torch.device("cuda")
-        if self.config.address and wanted != "auto":
+        if self.config.cluster.address and wanted != "auto":
             return torch.device(wanted.partition(":")[0])
         return pick_device(wanted)
 
@@ -106,7 +106,8 @@ class Workspace:
         """
         try:
             depth = self.footprint.layers
-            return make_roster(self.config.players, depth, self.config.protect or "")
+            measure = self.config.measure
+            return make_roster(measure.players, depth, measure.protect or "")
         except UnsupportedModel:
             raise
         except ValueError as error:
@@ -143,7 +144,7 @@ class Workspace:
             return Workload(texts.heldout, texts.heldout_tasks)
         asked = any(u.file is None for u in parse_utilities(c.utilities))
         text = texts.calibration if asked else None
-        return Workload(text, texts.calibration_tasks, c.score_share, c.seed)
+        return Workload(text, texts.calibration_tasks, c.measure.score_share, c.measure.seed)
 
     def named(self, removed: Iterable[int]) -> str:
         """How a person names a set of players on the command line: 4,6 or L4.attn,L6.mlp."""
@@ -221,7 +222,7 @@ class Workspace:
                 pool,
                 coalitions,
                 progress=update,
-                order=self.config.order,
+                order=self.config.measure.order,
                 player_costs=player_costs(self.roster),
                 head_cost=head_cost(self.footprint, self.roster),
             )
@@ -244,7 +245,7 @@ class Workspace:
     @property
     def options(self) -> MeasureOptions:
         """How the model is measured."""
-        c = self.config
+        c = self.config.measure
         return MeasureOptions(
             c.players, c.protect or "", c.walk, c.micro_batch, c.memory, c.compile
         )
@@ -252,14 +253,14 @@ class Workspace:
     @property
     def workers(self) -> int | None:
         """Number of model replicas; None for as many as a cluster has room for."""
-        if self.config.workers or self.config.address:
-            return self.config.workers
+        if self.config.cluster.workers or self.config.cluster.address:
+            return self.config.cluster.workers
         if self.device.type == "cuda":
             import torch
 
             return max(1, int(torch.cuda.device_count() / (self._gpus_per_worker() or 1.0)))
         cores = os.cpu_count() or 1
-        return max(1, min(4, cores // self.config.cpus_per_worker))
+        return max(1, min(4, cores // self.config.cluster.cpus_per_worker))
 
     @cached_property
     def _campaigns(self) -> dict[str, Campaign]:
@@ -277,13 +278,15 @@ class Workspace:
         from cluster import WorkerPool, connect
 
         if not self._connected:
-            waiting = "connecting" if self.config.address else "starting Ray"
+            waiting = "connecting" if self.config.cluster.address else "starting Ray"
             # Ray would make SIGTERM an ordinary exit.
             kept = kept_handler(signal.SIGTERM)
             with self.console.status(waiting), warnings.catch_warnings(), kept:
                 # Ray's processes are forked only to become other programs at once.
                 warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
-                self._stack.enter_context(connect(self.config.address, self.workers, **self._share))
+                self._stack.enter_context(
+                    connect(self.config.cluster.address, self.workers, **self._share)
+                )
             self._connected = True
         if name not in self._pools:
             self.close_workers()
@@ -295,13 +298,13 @@ class Workspace:
     @property
     def _share(self) -> dict[str, Any]:
         return {
-            "cpus_per_worker": self.config.cpus_per_worker,
+            "cpus_per_worker": self.config.cluster.cpus_per_worker,
             "gpus_per_worker": self._gpus_per_worker(),
         }
 
     def _gpus_per_worker(self) -> float:
-        if self.config.gpus_per_worker is not None:
-            return self.config.gpus_per_worker
+        if self.config.cluster.gpus_per_worker is not None:
+            return self.config.cluster.gpus_per_worker
         return 1.0 if self.device.type == "cuda" else 0.0
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from decoder.players import Roster
 from layershap.explorer import gather
-from layershap.runs.config import RunConfig
+from layershap.runs.config_file import read_config
 from layershap.runs.directory import RunDirectory
 from layershap.serve.http import Snapshot
 from shapley import Values
@@ -51,7 +51,7 @@ class RunSource:
 
     def _read(self) -> Snapshot:
         directory = self.directory
-        config = RunConfig.read(directory.config)
+        config = read_config(directory.config)
         found = gather(config, directory)
         values: dict[str, Values] = {}
         interactions = errors = recommendations = None

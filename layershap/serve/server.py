@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from layershap.errors import RunFailed, UserError
 from layershap.explorer import explorer_page
-from layershap.runs.config import RunConfig
+from layershap.runs.config_file import read_config
 from layershap.runs.directory import RunDirectory
 from layershap.serve.http import Limits, create_app
 from layershap.serve.measurer import RunMeasurer
@@ -102,7 +102,7 @@ def run_app(run: Path, options: ServeOptions) -> FastAPI:
     """
     options.check()
     directory = RunDirectory(run)
-    config = RunConfig.read(directory.config)
+    config = read_config(directory.config)
     own = is_loopback(options.host) and options.token is None
     return create_app(
         RunSource(directory),

@@ -216,7 +216,7 @@ def _bench(work: Workspace, budget: int | None) -> MethodContext:
         evaluation_tokens=tokens,
         tokens=work.texts.calibration.tokens,
         budget=work.config.evaluations(len(work.players)) if budget is None else budget,
-        seed=work.config.seed,
+        seed=work.config.measure.seed,
         game=lambda metric: _game(work, metric, "measuring"),
         parts=lambda metric: _Sequences(work, metric, "measuring"),
         model=lambda: work.model,

@@ -55,7 +55,7 @@ def next_round(work: Workspace, plan: Plan, rounds: Sequence[Round], size: int) 
     if len(opening):
         return Round(OPENING, opening)
     records = work.campaign(CALIBRATION).read(known)
-    state = measured_state(records, work.config.seed)
+    state = measured_state(records, work.config.measure.seed)
     if has_ends(state):
         # What has no finite utility is no part of the state, and would be proposed again.
         lost = int((~records.ok).sum())

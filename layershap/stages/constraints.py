@@ -17,28 +17,28 @@ def search_limits(work: Workspace) -> tuple[Limits, tuple[int, ...]]:
 
     Targets of size and speed become savings that the removed players must reach together, each
     player counted by what it costs on this machine (`decoder.cost.player_costs`). Without
-    ``--remove`` the counts are then the smallest that can reach them.
+    ``--count`` the counts are then the smallest that can reach them.
 
     Raises:
         UserError: no set satisfies the limits; the message names the nearest possible.
     """
     config, n = work.config, len(work.players)
     savings = _savings(work)
-    limits = Limits(n, (), config.contiguous, savings)
+    limits = Limits(n, (), config.search.contiguous, savings)
     counts = tuple(config.counts(n))
-    if savings and config.remove is None:
+    if savings and config.search.count is None:
         counts = tuple(c for c in limits.counts_possible() if c < n)[:MOST_COUNTS] or counts
     try:
         return limits, limits.check(counts)
     except ValueError as error:
         asked = [f"--{name.replace('_', '-')} {value:g}" for name, value in _targets(work)]
-        asked += ["--contiguous"] if config.contiguous else []
-        raise UserError(f"{' '.join(asked) or '--remove'}: {error}") from None
+        asked += ["--contiguous"] if config.search.contiguous else []
+        raise UserError(f"{' '.join(asked) or '--count'}: {error}") from None
 
 
 def _targets(work: Workspace) -> list[tuple[str, float]]:
     names = ("max_params", "min_speedup", "max_memory")
-    found = [(name, getattr(work.config, name)) for name in names]
+    found = [(name, getattr(work.config.search, name)) for name in names]
     return [(name, value) for name, value in found if value is not None]
 
 

@@ -94,7 +94,7 @@ def read_rounds(work: Workspace, plan: Plan) -> list[Round]:
             "remove the file and run again"
         )
     opening = joined([r for r in rounds if r.kind == OPENING], plan.n)
-    if seed != work.config.seed or len(new_rows(opening, plan.opening)):
+    if seed != work.config.measure.seed or len(new_rows(opening, plan.opening)):
         return []
     return rounds
 
@@ -103,7 +103,7 @@ def write_rounds(work: Workspace, rounds: Sequence[Round]) -> None:
     """Write `design.json`."""
     content = {
         "fingerprint": work.campaign(CALIBRATION).fingerprint,
-        "seed": work.config.seed,
+        "seed": work.config.measure.seed,
         "players": list(work.players),
         "rounds": [
             {

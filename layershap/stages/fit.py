@@ -64,7 +64,7 @@ def fit_quietly(work: Workspace, rows: Bool[np.ndarray, "m n"] | None = None) ->
             f"{_FEWEST}; measure more with layershap run --budget"
         )
     folds = min(5, count // 2)
-    regressor = SurrogateRegressor(seed=work.config.seed, folds=folds)
+    regressor = SurrogateRegressor(seed=work.config.measure.seed, folds=folds)
     with work.console.status(f"fitting the surrogate to {count} coalitions"):
         regressor.fit(known[0][used], known[1][used])
     return Fitted(regressor, *known)

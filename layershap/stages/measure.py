@@ -36,9 +36,9 @@ def measure(work: Workspace) -> Plan:
     say(f"{plan.n} {work.config.noun}s, {', '.join(_described(work.workload(CALIBRATION)))}")
     for warning in work.texts.warnings:
         work.console.warn(warning)
-    if work.config.budget is not None and work.config.budget > plan.budget:
+    if work.config.measure.budget is not None and work.config.measure.budget > plan.budget:
         work.console.warn(
-            f"--budget {work.config.budget} is more than all {plan.budget} coalitions of "
+            f"--budget {work.config.measure.budget} is more than all {plan.budget} coalitions of "
             f"{plan.n} {work.config.noun}s: measuring all of them, the values will be exact"
         )
     if plan.adaptive:
@@ -47,7 +47,7 @@ def measure(work: Workspace) -> Plan:
         _say_known(work, rows, plan.size)
         summaries = measure_rounds(work, plan, rounds, plan.size)
     else:
-        if work.config.design == "adaptive" and not plan.exact:
+        if work.config.measure.design == "adaptive" and not plan.exact:
             say("the budget leaves no rounds of its own choice: the design is fixed")
         _say_known(work, plan.design, plan.size)
         summaries = _measured(work, plan.design, "measuring")

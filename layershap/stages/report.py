@@ -37,6 +37,7 @@ from layershap.report import (
 )
 from layershap.results.estimate import Estimate
 from layershap.results.frontier import points
+from layershap.runs.config_file import to_toml
 from layershap.runs.directory import write_whole
 from layershap.runs.workspace import CALIBRATION, HELDOUT, Workspace
 from layershap.stages.confidence import confidence
@@ -96,9 +97,9 @@ def gather(work: Workspace, *, command: str, seconds: float) -> Report:
         values=_panels(values),
         provenance=Provenance(
             command=command,
-            seed=work.config.seed,
+            seed=work.config.measure.seed,
             fingerprint=values["fingerprint"],
-            config=work.config.to_toml(),
+            config=to_toml(work.config),
             date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             seconds=seconds,
             device=_device(work),

@@ -58,7 +58,7 @@ def search(work: Workspace, fitted: Fitted | None = None) -> dict[str, Any]:
         "exact": plan.exact,
         "settled": found.converged,
         "chance_of_better": {str(count): chance for count, chance in found.chances.items()},
-        "limits": _described(limits, work.config.nested),
+        "limits": _described(limits, work.config.search.nested),
         "sets": {str(count): sets for count, sets in best.items()},
         "baselines": {
             name: {str(count): list(removed) for count, removed in sets.items()}
@@ -90,17 +90,17 @@ class _Searched:
             process_belief,
             tuple(counts),
             limits,
-            most_a_round=work.config.candidates * len(counts),
-            nested=work.config.nested,
+            most_a_round=work.config.search.candidates * len(counts),
+            nested=work.config.search.nested,
         )
         self.proposed: dict[Set, tuple[str, float]] = {}
-        nothing = State(work.players, design[:0], np.empty(0), work.config.seed)
+        nothing = State(work.players, design[:0], np.empty(0), work.config.measure.seed)
         self.state = self._extended(nothing, design)
 
     def run(self, fitted: Fitted, budget: int) -> None:
         """Rounds of measuring until the best sets have settled or the budget is spent."""
         spent = self.state.spent
-        for number in range(1, self.work.config.rounds + 1):
+        for number in range(1, self.work.config.search.rounds + 1):
             room = budget - (self.state.spent - spent)
             rows = self._from_surrogate(fitted, room) if number == 1 else self._promising(room)
             if not len(rows) and number > 1:
@@ -124,15 +124,15 @@ class _Searched:
             found = propose(
                 fitted.game(self.work.players),
                 self.search.counts,
-                config.seed,
-                per_count=2 * config.candidates + 4,
+                config.measure.seed,
+                per_count=2 * config.search.candidates + 4,
                 limits=self.limits,
             )
         known, rows = set(keys(self.state.coalitions)), []
         taken = dict.fromkeys(found, 0)
         for rank in range(max(map(len, found.values()))):
             for count, candidates in found.items():
-                if rank >= len(candidates) or taken[count] >= config.candidates:
+                if rank >= len(candidates) or taken[count] >= config.search.candidates:
                     continue
                 row = without(n, candidates[rank].removed)
                 if keys(row[None])[0] not in known:

@@ -47,7 +47,7 @@ def measure_sizes(work: Workspace, variants: Sequence[Variant]) -> dict[Variant,
     for key, packing in packings.items():
         with packed(model, stack, packing):
             saved[key] = dense - model.num_parameters()
-    speeds = _speeds(work, packings, blocks[Variant()]) if work.config.speed_rounds else {}
+    speeds = _speeds(work, packings, blocks[Variant()]) if work.config.verify.speed_rounds else {}
     return {
         variant: {"parameters_saved": saved[key], **speeds.get(key, {})}
         for variant, key in blocks.items()
@@ -64,7 +64,7 @@ def _speeds(
             work.model,
             smaller,
             work.texts.heldout.tokens,
-            rounds=work.config.speed_rounds,
+            rounds=work.config.verify.speed_rounds,
             progress=None if update is None else lambda *at: update(Steps.since(began, *at)),
             make=packed,
         )

@@ -62,7 +62,7 @@ def values_until(work: Workspace, target: float, budget: int | None = None) -> R
     rows = read_design(work)
     if plan.exact:
         return Reached(values(work), True, len(rows))
-    if work.config.design == "fixed":
+    if work.config.measure.design == "fixed":
         raise UserError(
             f"--target-se: the design of {work.directory.path} is fixed; measure it with --design "
             "adaptive"
@@ -91,7 +91,7 @@ def values_until(work: Workspace, target: float, budget: int | None = None) -> R
 
 
 def _values(work: Workspace, rows: Bool[np.ndarray, "m n"]) -> tuple[State, Values]:
-    state = measured_state(work.campaign(CALIBRATION).read(rows), work.config.seed)
+    state = measured_state(work.campaign(CALIBRATION).read(rows), work.config.measure.seed)
     if not has_ends(state):
         raise UserError(
             f"--target-se: the model without any {work.config.noun} has no finite loss, so that "

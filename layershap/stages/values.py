@@ -60,11 +60,11 @@ def values(
         explained = Explained(exact_values(table), regression_operator(records.coalitions, plan.n))
     else:
         with work.console.status(f"values within sets of up to {r} removed"):
-            restricted = restricted_values(game, r, seed=work.config.seed)
+            restricted = restricted_values(game, r, seed=work.config.measure.seed)
         explained = _explained(work, records, fitted)
     shapley = explained.values
     with work.console.status("how sure the values are"):
-        text = text_uncertainty(records, explained.operator, work.config.seed)
+        text = text_uncertainty(records, explained.operator, work.config.measure.seed)
         history = list(error_history(explained.state, shapley)) if explained.state else []
     interactions, errors = _interactions(exact, records, fitted, work)
     content = {
@@ -73,7 +73,7 @@ def values(
         "utility": work.utility.metric,
         "shapley": shapley.to_dict(),
         "shapley_text_standard_errors": None if text is None else text.standard_errors.tolist(),
-        "ranking": rankings(shapley, plan.counts, text, work.config.seed),
+        "ranking": rankings(shapley, plan.counts, text, work.config.measure.seed),
         "error_history": [asdict(point) for point in history],
         "budget_to_halve_errors": budget_to_halve(plan, history),
         "restricted": restricted.to_dict(),
@@ -121,14 +121,14 @@ class Explained:
 
 
 def _explained(work: Workspace, records: Records, fitted: Fitted) -> Explained:
-    state = measured_state(records, work.config.seed)
+    state = measured_state(records, work.config.measure.seed)
     if not has_ends(state):
         work.console.warn(
             f"The model without any {work.config.noun} has no finite loss: the values are the "
             "surrogate's own."
         )
         game = SurrogateGame(fitted.regressor, work.players)
-        return Explained(surrogate_values(game, state.n, seed=work.config.seed))
+        return Explained(surrogate_values(game, state.n, seed=work.config.measure.seed))
     method = estimator()
     with work.console.status(f"values from {state.spent} coalitions"):
         learned = method.learn(state)
@@ -159,7 +159,7 @@ def _interactions(
     known = fitted.coalitions[fitted.used], fitted.utilities[fitted.used]
     game = SurrogateGame(fitted.regressor, work.players, measured=known)
     with work.console.status("interactions of all pairs"):
-        estimate = estimate_interactions(game, seed=work.config.seed, calls=_calls(n))
+        estimate = estimate_interactions(game, seed=work.config.measure.seed, calls=_calls(n))
     return estimate.values.tolist(), estimate.standard_errors.tolist()
 
 

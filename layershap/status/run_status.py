@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layershap.runs.command_line import run_command
-from layershap.runs.config import RunConfig
+from layershap.runs.config_file import read_config
 from layershap.runs.directory import RunDirectory
 from layershap.runs.plan import make_plan
 from layershap.runs.stages import STAGES
@@ -102,7 +102,7 @@ def standing(directory: RunDirectory, now: float | None = None) -> RunStatus:
     from cluster import Ledger
 
     now = time.time() if now is None else now
-    config = RunConfig.read(directory.config)
+    config = read_config(directory.config)
     with Ledger(directory.ledger, readonly=True) as ledger:
         campaign = ledger.campaign("calibration")
         plan = make_plan(config, len(campaign.players))

@@ -14,6 +14,7 @@ import layershap
 from layershap.api.opened import OpenedRun
 from layershap.cli import COMMANDS
 from layershap.methods.catalog import BASELINES
+from layershap.runs.config import SETTINGS
 from tests.support.typed_commands import ROOT, blocks, check_command, shell_lines, spoken_commands
 
 PAGES = sorted(
@@ -171,12 +172,10 @@ def test_names_that_do_not_exist_are_seen():
 
 
 def test_settings_of_run_in_python_exist():
-    from layershap.runs.config import RunConfig
-
     for page, code in BLOCKS:
         for call in re.findall(r"layershap\.run\((.*?)\)$", code, flags=re.M):
             for name in re.findall(r"(\w+)=", call):
-                assert name in {"output", "progress", *RunConfig.model_fields}, (page, name)
+                assert name in {"output", "progress", *SETTINGS}, (page, name)
 
 
 def headings(page):

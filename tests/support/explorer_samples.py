@@ -48,7 +48,7 @@ def sample_run(path: Path, kind: str = "layers", depth: int = 9, protect: str = 
     """Write what the stages of a run leave, the report apart."""
     directory = RunDirectory(path)
     directory.create()
-    directory.write_config(RunConfig(players=kind, protect=protect or None))
+    directory.write_config(RunConfig.of(players=kind, protect=protect or None))
     roster = make_roster(kind, depth, protect)
     game = LayerLoss(roster.names)
     n = len(roster.names)

@@ -15,7 +15,9 @@ from decoder.players import make_roster
 from layershap.cli import COMMANDS, commands
 from layershap.games.estimators import make_estimator
 from layershap.methods.catalog import find_baselines
-from layershap.runs.config import RunConfig, parse_counts
+from layershap.results.set_text import parse_counts
+from layershap.runs.config import SETTINGS
+from layershap.runs.config_file import checked_config
 from layershap.runs.utilities import parse_utilities
 
 ROOT = Path(__file__).parents[2]
@@ -94,10 +96,10 @@ def check_layershap(words):
 
 def check_settings(given):
     """What a run would find wrong with its settings, for a model of 64 layers."""
-    fields = {key: value for key, value in given.items() if key in RunConfig.model_fields}
-    config = RunConfig.checked(fields, "")
+    fields = {key: value for key, value in given.items() if key in SETTINGS}
+    config = checked_config(fields)
     parse_utilities(config.utilities)
-    make_roster(config.players, 64, config.protect or "")
+    make_roster(config.measure.players, 64, config.measure.protect or "")
     config.counts(64)
 
 

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from cluster import Ledger
 from layershap.cli import COMMANDS, commands
 from layershap.errors import UserError
-from layershap.runs.config import RunConfig
+from layershap.runs.config_file import read_config
 from layershap.runs.directory import RunDirectory
 from layershap.runs.workspace import open_workspace
 from layershap.stages.until import values_until
@@ -141,7 +141,7 @@ def test_values_tell_how_sure_they_are(finished):
 def test_values_go_on_until_they_are_sure(finished, tmp_path):
     run = shutil.copytree(finished[0], tmp_path / "copy")
     directory = RunDirectory(run)
-    with open_workspace(RunConfig.read(directory.config), directory, Console(quiet=True)) as work:
+    with open_workspace(read_config(directory.config), directory, Console(quiet=True)) as work:
         before = work.campaign("calibration").counts().total
         loose = values_until(work, 1e3)
         assert loose.reached

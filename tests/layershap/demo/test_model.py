@@ -28,7 +28,7 @@ def test_small_stock_and_deep_enough(model):
 
 
 def test_it_has_learnt_and_its_layers_differ(model):
-    config = RunConfig(sequences=4, heldout_sequences=4)
+    config = RunConfig.of(sequences=4, heldout_sequences=4)
     texts = load_texts(config, load_tokenizer(SPEC), model.config)
     rows = anchors(len(MaskedModel(model, texts.heldout.tokens).players))
     for text in (texts.calibration, texts.heldout):

@@ -13,7 +13,7 @@ import pytest
 from layershap.explorer import explorer_data, gather, render_explorer
 from layershap.explorer.bundle import bundle
 from layershap.explorer.weights import packed, packed_bits
-from layershap.runs.config import RunConfig
+from layershap.runs.config_file import read_config
 from sampling import enumerate_all
 from surrogate import load
 from tests.support.command_line import call
@@ -27,7 +27,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exploration(run):
-    return gather(RunConfig.read(run.config), run)
+    return gather(read_config(run.config), run)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_facts_are_the_ledgers(exploration, data):
 
 def test_halves_stand_in_one_row_and_the_protected_are_shown(tmp_path):
     run = sample_run(tmp_path / "halves", "sublayers", depth=4, protect="0")
-    data = explorer_data(gather(RunConfig.read(run.config), run), "http://127.0.0.1:8000/")
+    data = explorer_data(gather(read_config(run.config), run), "http://127.0.0.1:8000/")
     assert [row["name"] for row in data["stack"]] == ["L0", "L1", "L2", "L3"]
     assert [part["player"] for part in data["stack"][0]["parts"]] == [None, None]
     assert data["stack"][1]["parts"] == [
@@ -131,7 +131,7 @@ def test_values_and_verified_sets_may_be_missing(tmp_path):
     run = sample_run(tmp_path / "early", depth=7)
     run.values.unlink()
     run.recommendations.unlink()
-    data = explorer_data(gather(RunConfig.read(run.config), run))
+    data = explorer_data(gather(read_config(run.config), run))
     assert data["values"] is None
     assert data["verified"] == []
 

@@ -15,7 +15,7 @@ from cluster import Ledger
 from layershap.explorer import explorer_data, explorer_page, export_explorer, gather
 from layershap.explorer.bundle import bundle_folder
 from layershap.explorer.page import FOLDER
-from layershap.runs.config import RunConfig
+from layershap.runs.config_file import read_config
 from sampling import stream
 from surrogate import load
 from surrogate.ensemble.ensemble import NETWORKS, member_mix
@@ -55,7 +55,7 @@ def runs(tmp_path_factory):
         "sublayers": sample_run(folder / "my halves", "sublayers", depth=5, protect="0"),
     }
     for run in found.values():
-        export_explorer(RunConfig.read(run.config), run, run.path / "page.html")
+        export_explorer(read_config(run.config), run, run.path / "page.html")
     return found
 
 
@@ -112,7 +112,7 @@ def engine(data, expression):
 @pytest.mark.parametrize("kind", ["layers", "sublayers"])
 def test_browser_predicts_what_python_predicts(tab, runs, kind):
     run = runs[kind]
-    exploration = gather(RunConfig.read(run.config), run)
+    exploration = gather(read_config(run.config), run)
     data = explorer_data(exploration)
     n = len(data["players"])
     rng = stream(5, "explorer sets", n)
@@ -293,7 +293,7 @@ def test_halves_and_protected_players(page, runs):
 def test_a_page_of_the_service_links_to_it(page, runs, tmp_path):
     run = runs["layers"]
     path = tmp_path / "served.html"
-    path.write_text(explorer_page(RunConfig.read(run.config), run, "http://127.0.0.1:9/base"))
+    path.write_text(explorer_page(read_config(run.config), run, "http://127.0.0.1:9/base"))
     page.open(path.as_uri())
     assert page.run("document.getElementById('service').href") == "http://127.0.0.1:9/base/docs"
 

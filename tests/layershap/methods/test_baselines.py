@@ -14,7 +14,7 @@ from decoder import make_roster
 from layershap.errors import UserError
 from layershap.methods.catalog import BASELINES, find_baselines
 from layershap.methods.protocol import MethodContext
-from layershap.runs.config import RunConfig
+from layershap.runs.config_file import checked_config
 from layershap.runs.directory import RunDirectory
 from shapley.baselines import WholeGame
 from tests.support.command_line import call
@@ -22,7 +22,7 @@ from tests.support.shapley_games import smooth
 from tests.support.tiny_run import refused
 
 SETTINGS = {
-    "remove": "1-2",
+    "count": "1-2",
     "sequences": 3,
     "sequence_length": 24,
     "budget": 20,
@@ -38,7 +38,7 @@ def begun(checkpoint, folder, **more):
     given = {**SETTINGS, "model": str(model), "calibration": [str(text)], **more}
     directory = RunDirectory(folder / "run")
     directory.create()
-    directory.write_config(RunConfig.checked(given, ""))
+    directory.write_config(checked_config(given))
     return directory.path
 
 

@@ -105,11 +105,11 @@ def test_history_ends_with_the_values_and_falls():
 
 
 def test_halving_takes_four_times_the_budget_of_random_sampling():
-    plan = make_plan(RunConfig(budget=100, remove="1-3"), 16)
+    plan = make_plan(RunConfig.of(budget=100, count="1-3"), 16)
     history = [ErrorPoint(m, m**-0.5, m**-0.5) for m in (20, 30, 40, 60, 80)]
     found = budget_to_halve(plan, history)
     assert found == pytest.approx(400, abs=6)
     assert budget_to_halve(plan, history[:1]) is None
     assert budget_to_halve(plan, []) is None
-    small = make_plan(RunConfig(budget=100, remove="1-3"), 7)
+    small = make_plan(RunConfig.of(budget=100, count="1-3"), 7)
     assert budget_to_halve(small, history) == 128, "all coalitions are exact"

@@ -19,7 +19,7 @@ PARAMETERS = 4_048_800  # of the embedded model
 @pytest.fixture
 def limits_of(tmp_path):
     def find(**settings):
-        config = RunConfig(**settings)
+        config = RunConfig.of(**settings)
         with open_workspace(config, RunDirectory(tmp_path), Console()) as work:
             return search_limits(work)
 
@@ -27,7 +27,7 @@ def limits_of(tmp_path):
 
 
 def test_without_targets_the_counts_are_the_runs(limits_of):
-    limits, counts = limits_of(remove="2,3", contiguous=True)
+    limits, counts = limits_of(count="2,3", contiguous=True)
     assert counts == (2, 3)
     assert limits.contiguous
     assert not limits.savings
@@ -43,7 +43,7 @@ def test_a_number_of_parameters_decides_the_counts(limits_of):
 
 
 def test_speed_and_memory_are_priced_by_player(limits_of):
-    limits, counts = limits_of(min_speedup=1.15, max_memory=0.0145, remove="3-5")
+    limits, counts = limits_of(min_speedup=1.15, max_memory=0.0145, count="3-5")
     assert counts == (3, 4, 5)
     assert [saving.unit for saving in limits.savings] == ["ms", "GiB"]
     assert all((saving.amounts > 0).all() for saving in limits.savings)
@@ -53,9 +53,9 @@ def test_speed_and_memory_are_priced_by_player(limits_of):
     ("settings", "message"),
     [
         ({"max_params": 1e3}, r"--max-params 1000: saving of .* cannot be reached"),
-        ({"max_params": 1e6, "remove": "2"}, r"remove at least \d+"),
+        ({"max_params": 1e6, "count": "2"}, r"remove at least \d+"),
         ({"min_speedup": 500.0}, r"--min-speedup 500: saving of .* at most"),
-        ({"contiguous": True, "max_params": 1e3, "remove": "1-3"}, "in one run: at most"),
+        ({"contiguous": True, "max_params": 1e3, "count": "1-3"}, "in one run: at most"),
     ],
 )
 def test_targets_that_no_set_reaches_name_the_nearest(limits_of, settings, message):

@@ -10,7 +10,7 @@ import pytest
 
 from cluster import Ledger
 from layershap.errors import UserError
-from layershap.runs.config import RunConfig
+from layershap.runs.config_file import read_config
 from layershap.runs.directory import RunDirectory
 from layershap.runs.plan import make_plan
 from layershap.runs.workspace import open_workspace
@@ -27,7 +27,7 @@ BUDGET = 24
 def opened(run, **changes):
     """The workspace of a run directory, with some options changed."""
     directory = RunDirectory(run)
-    config = RunConfig.read(directory.config).model_copy(update=changes)
+    config = read_config(directory.config).changed(**changes)
     return open_workspace(config, directory, Console(quiet=True))
 
 

@@ -17,6 +17,7 @@ from decoder.surgery.delete import reduced
 from layershap.demo.corpus import documents
 from layershap.errors import UserError
 from layershap.runs.config import RunConfig
+from layershap.runs.config_file import checked_config, read_config
 from layershap.runs.directory import RunDirectory
 from layershap.runs.texts import TextPart
 from layershap.runs.workspace import HELDOUT, open_workspace
@@ -54,7 +55,7 @@ def verified(checkpoint, tmp_path_factory, ray_address):
     folder = tmp_path_factory.mktemp("verified")
     for name, document in zip("ab", documents("heldout"), strict=False):
         (folder / f"{name}.txt").write_text(document.text[:4000])
-    config = RunConfig.checked(
+    config = checked_config(
         {
             "model": str(model),
             "calibration": [str(text)],
@@ -62,7 +63,7 @@ def verified(checkpoint, tmp_path_factory, ray_address):
             "utility": ["nll", f"choices:{items(folder / 'words.jsonl')}"],
             "items": 10,
             "heldout_items": 14,
-            "remove": "1-2",
+            "count": "1-2",
             "sequences": 2,
             "heldout_sequences": 7,
             "sequence_length": 32,
@@ -108,7 +109,7 @@ def losses(model, tokens):
 def stock(verified, checkpoint):
     """Losses of the whole model and of smaller ones, measured without this project's evaluator."""
     directory, _ = verified
-    with open_workspace(RunConfig.read(directory.config), directory, Console(quiet=True)) as work:
+    with open_workspace(read_config(directory.config), directory, Console(quiet=True)) as work:
         texts = work.texts
     model = AutoModelForCausalLM.from_pretrained(checkpoint[0]).eval()
     tokens = texts.heldout.tokens
@@ -151,7 +152,7 @@ def test_texts_are_told_apart_and_share_the_sequences(verified, stock):
         weights = [text["tokens"] for text in item["texts"]]
         costs = [text["difference"] for text in item["texts"]]
         assert np.average(costs, weights=weights) == pytest.approx(item["difference"], abs=1e-6)
-    single = RunConfig.read(directory.config).model_copy(update={"heldout": ()})
+    single = read_config(directory.config).model_copy(update={"heldout": ()})
     with open_workspace(single, directory, Console(quiet=True)) as work:
         (part,) = work.texts.heldout_parts
         assert (part.first, part.stop) == (0, len(work.texts.heldout.tokens))
@@ -159,8 +160,8 @@ def test_texts_are_told_apart_and_share_the_sequences(verified, stock):
 
 def test_a_text_given_twice_is_refused(verified):
     directory, _ = verified
-    config = RunConfig.read(directory.config)
-    twice = config.model_copy(update={"heldout": config.heldout[:1] * 2})
+    config = read_config(directory.config)
+    twice = config.model_copy(update={"heldout": config.text.heldout[:1] * 2})
     with (
         open_workspace(twice, directory, Console(quiet=True)) as work,
         pytest.raises(UserError, match="is given twice"),
@@ -333,7 +334,7 @@ def test_sizes_are_those_of_the_exported_checkpoint(verified, tmp_path):
 
 def test_halves_that_share_a_layer_are_saved_and_lone_ones_are_not(checkpoint, tmp_path):
     model, text = checkpoint
-    config = RunConfig(
+    config = RunConfig.of(
         model=str(model), calibration=(str(text),), players="sublayers", speed_rounds=1
     )
     directory = RunDirectory(tmp_path / "halves")

@@ -21,6 +21,7 @@ from cluster.ledger.lock_holder import find_lock_holder
 from layershap.cli import commands
 from layershap.runs.command_line import run_command
 from layershap.runs.config import RunConfig
+from layershap.runs.config_file import checked_config, read_config
 from layershap.runs.directory import RunDirectory, write_whole
 from layershap.runs.stages import STAGES
 from layershap.stages.pipeline import STAGES as PIPELINE
@@ -102,7 +103,7 @@ def test_the_best_measured_set_is_the_best_of_the_ledger(copy):
 
 
 def test_an_unfinished_design_names_the_command_to_go_on(copy):
-    config = RunConfig.read(copy.config)
+    config = read_config(copy.config)
     copy.write_config(config.model_copy(update={"budget": 80, "seed": 5}))
     copy.design.unlink()
     found = standing(copy)
@@ -115,7 +116,7 @@ def test_an_unfinished_design_names_the_command_to_go_on(copy):
 
 
 def test_a_command_gives_its_configuration_again(copy):
-    config = RunConfig.read(copy.config).model_copy(
+    config = read_config(copy.config).model_copy(
         update={"players": "sublayers", "protect": "0,1", "compile": True, "utility": ("kl", "nll"),
                 "memory": 2.5, "calibration": ("a b.txt", "c.txt")}
     )  # fmt: skip
@@ -126,7 +127,7 @@ def test_a_command_gives_its_configuration_again(copy):
     given = run.make_context("run", words[2:]).params
     output = given.pop("output")
     values = {name: value for name, value in given.items() if value is not None}
-    assert RunConfig.checked(values, "") == config
+    assert checked_config(values) == config
     assert output == copy.path
     assert run_command(RunConfig(), RunConfig().default_output()) == "layershap run"
 
@@ -154,7 +155,7 @@ def holder(copy):
 
 def test_a_run_that_goes_on_is_seen_and_not_disturbed(copy, holder):
     process, record = holder
-    config = RunConfig.read(copy.config)
+    config = read_config(copy.config)
     copy.write_config(config.model_copy(update={"budget": 80, "seed": 5}))
     copy.design.unlink()
     before = standing(copy)
@@ -258,7 +259,7 @@ def test_what_an_older_run_left_is_not_done_in_a_new_one(copy):
     from layershap.runs.plan import make_plan
     from layershap.status.progress import finished_stages
 
-    config, now = RunConfig.read(copy.config), time.time()
+    config, now = read_config(copy.config), time.time()
     with Ledger(copy.ledger, readonly=True) as ledger:
         campaign = ledger.campaign("calibration")
         plan = make_plan(config, len(campaign.players))
