@@ -22,6 +22,11 @@ class Estimate:
     lower: float = math.nan
     upper: float = math.nan
 
+    @classmethod
+    def of(cls, value: float | None, lower: float | None, upper: float | None) -> Estimate:
+        """Build it of numbers that may be missing."""
+        return cls(*(math.nan if end is None else float(end) for end in (value, lower, upper)))
+
     @property
     def has_interval(self) -> bool:
         """Whether both ends are finite."""

@@ -1,0 +1,32 @@
+"""Files that readers see whole or not at all, and numbers as JSON can hold them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["finite", "json_text", "write_whole"]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that readers see the old or the new one, never a part."""
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def json_text(content: Any, indent: int | None = 2) -> str:
+    """Return JSON with a line's end; numbers that are not finite become null."""
+    return json.dumps(finite(content), indent=indent) + "\n"
+
+
+def finite(value: Any) -> Any:
+    """Return the same content with text as keys and None for numbers that are not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,289 @@
+"""Sets verified on held-out text: `recommendations.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import model_serializer
+
+from layershap.results.baseline_sets import Merges
+from layershap.results.estimate import Estimate
+from layershap.results.result_file import ResultFile
+
+__all__ = [
+    "RECOMMENDATIONS",
+    "BaselineVariant",
+    "BestBaseline",
+    "DenseModel",
+    "Recommendations",
+    "Speed",
+    "TaskResult",
+    "TextResult",
+    "VerifiedModel",
+    "VerifiedVariant",
+]
+
+Removed = tuple[int, ...]
+Quartiles = tuple[float, float, float]
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class TextResult:
+    """A model on one source of the held-out text.
+
+    Attributes:
+        name: of the source.
+        tokens: that were scored.
+        difference: nats per token above the whole model, paired.
+        lower: end of its 95 % interval; None where there is none.
+        upper: likewise.
+    """
+
+    name: str
+    tokens: int
+    difference: float | None
+    lower: float | None
+    upper: float | None
+
+    @property
+    def estimate(self) -> Estimate:
+        """The difference with its interval."""
+        return Estimate.of(self.difference, self.lower, self.upper)
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """A model on held-out items of a task, by one metric.
+
+    Attributes:
+        value: share of items for an accuracy, nats for a margin.
+        difference: to the whole model on the same items.
+        lower: end of its 95 % interval; None where there is none.
+        upper: likewise.
+    """
+
+    value: float | None
+    difference: float | None
+    lower: float | None
+    upper: float | None
+
+    @property
+    def estimate(self) -> Estimate:
+        """The difference with its interval."""
+        return Estimate.of(self.difference, self.lower, self.upper)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Measured speed and memory of a model as an export writes it; see `decoder.cost.speed`.
+
+    Attributes:
+        prefill: tokens of a prompt a second.
+        decode: tokens a second, cached, one after the other.
+        prefill_ratio: quartiles of the ratio to the whole model in the same round.
+        decode_ratio: likewise.
+        parameters: of the model.
+        prefill_interval: 95 % of the median ratio; None with too few rounds.
+        decode_interval: likewise.
+        latency_ms: quartiles of the time of a decoded token.
+        parameter_bytes: of the weights.
+        cache_bytes: of the cache at the timed length.
+        cache_bytes_per_token: of a sequence.
+        peak_bytes: while reading a prompt and decoding; None where not measured.
+        prompt_tokens: of the timed prompt.
+        new_tokens: that were decoded.
+        rounds: that were timed.
+    """
+
+    prefill: float
+    decode: float
+    prefill_ratio: Quartiles
+    decode_ratio: Quartiles
+    parameters: int
+    prefill_interval: Interval | None = None
+    decode_interval: Interval | None = None
+    latency_ms: Quartiles | None = None
+    parameter_bytes: int | None = None
+    cache_bytes: int | None = None
+    cache_bytes_per_token: float | None = None
+    peak_bytes: int | None = None
+    prompt_tokens: int | None = None
+    new_tokens: int | None = None
+    rounds: int | None = None
+
+    def ratio(self, name: str) -> Estimate:
+        """Return the median ratio of `prefill` or `decode` with its interval, if it has one."""
+        interval: Interval | None = getattr(self, f"{name}_interval")
+        return Estimate(getattr(self, f"{name}_ratio")[1], *(interval or ()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifiedModel:
+    """Quality, size and speed of one model on the held-out text.
+
+    Attributes:
+        nll: nats per token; None where not finite, like all that follows.
+        perplexity: its exponential.
+        difference: nats per token above the whole model, paired.
+        difference_lower: end of its 95 % interval; None where there is none.
+        difference_upper: likewise.
+        kl: divergence from the whole model, nats per token.
+        top1: share of tokens whose likeliest successor is the whole model's.
+        texts: one a source of the text.
+        tasks: by metric.
+        parameters_saved: against the whole model; None in files of early versions.
+        speed: None where it was not timed.
+    """
+
+    nll: float | None = None
+    perplexity: float | None = None
+    difference: float | None
+    difference_lower: float | None
+    difference_upper: float | None
+    kl: float | None = None
+    top1: float | None = None
+    texts: tuple[TextResult, ...] = ()
+    tasks: Mapping[str, TaskResult] = field(default_factory=dict)
+    parameters_saved: int | None = None
+    speed: Speed | None = None
+
+    @property
+    def estimate(self) -> Estimate:
+        """Nats per token above the whole model, with the interval."""
+        return Estimate.of(self.difference, self.difference_lower, self.difference_upper)
+
+    @model_serializer(mode="wrap")
+    def _without_speed(self, handler: Any) -> dict[str, Any]:
+        """Leave the speed out where nothing was timed."""
+        content = handler(self)
+        if content.get("speed") is None:
+            content.pop("speed", None)
+        return content
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseModel(VerifiedModel):
+    """The whole model.
+
+    Attributes:
+        parameters: how many it has.
+    """
+
+    parameters: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineVariant(VerifiedModel):
+    """The model that a published method's set leaves.
+
+    Attributes:
+        method: who chose the set.
+        removed: player indices, ascending.
+        names: the same as `--remove` takes them.
+        merges: None unless layers are merged instead of dropped.
+    """
+
+    method: str
+    removed: Removed
+    names: str = ""
+    merges: Merges | None = None
+
+
+@dataclass(frozen=True)
+class BestBaseline:
+    """The baseline of a count that costs least on the held-out text itself, in its own favour.
+
+    Attributes:
+        method: the baseline.
+        removed: what it removes.
+        difference: nats per token that the chosen set costs more, paired.
+        lower: end of its 95 % interval; None where there is none.
+        upper: likewise.
+    """
+
+    method: str
+    removed: Removed
+    difference: float | None
+    lower: float | None
+    upper: float | None
+
+    @property
+    def estimate(self) -> Estimate:
+        """The difference with its interval."""
+        return Estimate.of(self.difference, self.lower, self.upper)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifiedVariant(VerifiedModel):
+    """The model that the best set of one count leaves.
+
+    Attributes:
+        count: players removed.
+        removed: their indices, ascending.
+        names: the same as `--remove` takes them.
+        source: who found the set.
+        calibration_cost: on the calibration text, in units of the utility.
+        predicted_utility: before it was measured; None where nothing was predicted.
+        export: the command that writes the checkpoint.
+        against_best: beside the best baseline of the count; None without baselines.
+        warnings: what perplexity does not show, a sentence each.
+        baselines: the published methods' models of this count.
+    """
+
+    count: int
+    removed: Removed
+    names: str
+    source: str = ""
+    calibration_cost: float | None = None
+    predicted_utility: float | None = None
+    export: str
+    against_best: BestBaseline | None
+    warnings: tuple[str, ...] = ()
+    baselines: tuple[BaselineVariant, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recommendations:
+    """Verified sets, one a count, beside the whole model and the published methods' sets.
+
+    Attributes:
+        fingerprint: of the held-out campaign.
+        text: its sources.
+        tokens: that were scored.
+        noun: what a player is called.
+        players: names in depth order.
+        dense: the whole model.
+        recommendations: by rising count.
+    """
+
+    fingerprint: str
+    text: str
+    tokens: int
+    noun: str
+    players: tuple[str, ...]
+    dense: DenseModel
+    recommendations: tuple[VerifiedVariant, ...]
+
+    def variants(self) -> Iterator[VerifiedVariant | BaselineVariant]:
+        """Yield every verified set, ours before the published methods' of each count."""
+        for item in self.recommendations:
+            yield item
+            yield from item.baselines
+
+    def of_count(self, count: int) -> VerifiedVariant | None:
+        """Return the recommendation of a count; None where there is none."""
+        return next((item for item in self.recommendations if item.count == count), None)
+
+    def of_set(self, removed: Sequence[int]) -> VerifiedVariant | BaselineVariant | None:
+        """Return a verified set whose players are dropped, not merged; None where there is none."""
+        for item in self.variants():
+            merged = isinstance(item, BaselineVariant) and item.merges
+            if set(item.removed) == set(removed) and not merged:
+                return item
+        return None
+
+
+RECOMMENDATIONS = ResultFile(Recommendations, "recommendations.json", "verify")
