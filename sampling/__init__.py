@@ -6,11 +6,13 @@ from sampling.coalitions import (
     distinct,
     empty,
     enumerate_all,
+    from_digits,
     from_keys,
     full,
     keys,
     lexicographic_order,
     parse_players,
+    to_digits,
     without,
 )
 from sampling.design import Design, campaign_design
@@ -38,6 +40,7 @@ __all__ = [
     "empty",
     "enumerate_all",
     "even_quotas",
+    "from_digits",
     "from_keys",
     "full",
     "keys",
@@ -49,6 +52,7 @@ __all__ = [
     "stratified",
     "stratum_size",
     "stream",
+    "to_digits",
     "unrank",
     "without",
 ]

@@ -12,11 +12,13 @@ __all__ = [
     "distinct",
     "empty",
     "enumerate_all",
+    "from_digits",
     "from_keys",
     "full",
     "keys",
     "lexicographic_order",
     "parse_players",
+    "to_digits",
     "without",
 ]
 
@@ -69,6 +71,25 @@ def from_keys(keys: Sequence[bytes], n: int) -> Bool[np.ndarray, "B n"]:
     if bits[:, n:].any():
         raise ValueError(f"keys has one that keeps a player beyond the {n} players; check n")
     return np.ascontiguousarray(bits[:, :n])
+
+
+def to_digits(coalitions: Bool[np.ndarray, "B n"]) -> tuple[str, ...]:
+    """Returns one text a row, a digit a player: 1 = kept, 0 = removed."""
+    digits = _rows(coalitions).astype(np.uint8) + ord("0")
+    return tuple(row.tobytes().decode("ascii") for row in digits)
+
+
+def from_digits(texts: Sequence[str], n: int) -> Bool[np.ndarray, "B n"]:
+    """Returns the coalitions behind texts of ``n`` digits; the inverse of :func:`to_digits`.
+
+    Raises:
+        ValueError: if a text is not ``n`` digits 0 or 1.
+    """
+    for text in texts:
+        if len(text) != _players(n) or set(text) - set("01"):
+            raise ValueError(f"a coalition is not {n} digits 0 or 1: {text[:40]!r}")
+    packed = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8)
+    return (packed == ord("1")).reshape(len(texts), n)
 
 
 def distinct(coalitions: Bool[np.ndarray, "B n"]) -> Bool[np.ndarray, "D n"]:

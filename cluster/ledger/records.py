@@ -22,11 +22,13 @@ class Records:
         coalitions: rows, True = kept.
         utilities: the weighted mean of the utility's column, times its sign; higher is better. NaN
             where it is not finite or was quarantined.
-        metrics: by column, one row a coalition, as the model gave them; NaN where it was
-        quarantined. columns: names, weights and signs of the metrics. utility: name of the column
-        that decides. status: ``"ok"``, ``"non-finite"`` or ``"failed"``, one a coalition.
-        times_measured: 1 for each measured coalition, unless something was measured twice. seconds:
-        time each coalition took on its worker. workers: who measured each.
+        metrics: by column, one row a coalition, as the model gave them; NaN where quarantined.
+        columns: names, weights and signs of the metrics.
+        utility: name of the column that decides.
+        status: ``"ok"``, ``"non-finite"`` or ``"failed"``, one a coalition.
+        times_measured: 1 for each measured coalition, unless something was measured twice.
+        seconds: time each coalition took on its worker.
+        workers: who measured each.
     """
 
     players: tuple[str, ...]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from layershap.report.wording import fixed, percent, rise, share, signed
+from layershap.report.wording import fixed, percent, share, signed
+from layershap.results.perplexity import rise
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -15,6 +15,8 @@ import numpy as np
 from layershap.api.answers import Measurement, Prediction, answers_frame
 from layershap.api.sets import Sets, read_sets
 from layershap.errors import UserError
+from layershap.results.recommendations import RECOMMENDATIONS, Recommendations
+from layershap.results.values import VALUES, Values
 from layershap.runs.command_line import run_command
 from layershap.runs.config import RunConfig
 from layershap.runs.config_file import read_config
@@ -404,8 +406,8 @@ class OpenedRun:
             "nats per token" if metric == "nll" else metric,
         )
 
-    def _read_values(self) -> dict[str, Any]:
-        return self.directory.read_json(self.directory.values, "values")
+    def _read_values(self) -> Values:
+        return VALUES.read(self.path)
 
-    def _read_recommendations(self) -> dict[str, Any]:
-        return self.directory.read_json(self.directory.recommendations, "verify")
+    def _read_recommendations(self) -> Recommendations:
+        return RECOMMENDATIONS.read(self.path)

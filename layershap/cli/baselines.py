@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from layershap.cli.options import read_run
 from layershap.errors import UserError
+from layershap.results.baseline_sets import BaselineSets, MethodSets
+from layershap.results.candidates import CANDIDATES
 from layershap.terminal.console import Console
-
-if TYPE_CHECKING:
-    from layershap.runs.directory import RunDirectory
 
 __all__ = ["baselines"]
 
@@ -75,15 +74,15 @@ def baselines(
         if counts is not None:
             wanted = _counts(config.model_copy(update={"remove": counts}), n, counts)
         names = None if not methods or "all" in methods else methods
-        content = run_baselines(work, names, wanted, budget)
+        found = run_baselines(work, names, wanted, budget)
         noun, unit, tokens = config.noun, work.utility.unit, work.texts.calibration.tokens.size
     if json_wanted:
         click.echo(directory.baselines.read_text(encoding="utf-8").rstrip())
         return
-    own = _own(directory, content, tokens)
+    own = _own(directory.path, tokens)
     for first in range(0, len(wanted), _COUNTS_A_TABLE):
         some = wanted[first : first + _COUNTS_A_TABLE]
-        _table(console, content, own, some, f"Cost in {unit} by number of {noun}s removed")
+        _table(console, found, own, some, f"Cost in {unit} by number of {noun}s removed")
     click.echo(f"All of it: {directory.baselines}")
 
 
@@ -110,37 +109,37 @@ def _list(json_wanted: bool) -> None:
         click.echo(f"    needs {baseline.needs}")
 
 
-def _own(directory: RunDirectory, content: dict[str, Any], tokens: int) -> dict[str, Any] | None:
+def _own(run: Path, tokens: int) -> MethodSets | None:
     """The run's own best sets, as a method."""
-    if not directory.candidates.exists():
+    found = CANDIDATES.found(run)
+    if found is None:
         return None
-    found = directory.read_json(directory.candidates, "search")
-    return {
-        "evaluations": found["spent"],
-        "tokens": found["spent"] * tokens,
-        "utilities": {count: sets[0]["utility"] for count, sets in found["sets"].items()},
-    }
+    return MethodSets(
+        source="",
+        evaluations=found.spent,
+        tokens=found.spent * tokens,
+        budget=None,
+        seconds=0.0,
+        sets={count: best.removed for count, best in found.chosen.items()},
+        utilities={count: best.utility for count, best in found.chosen.items()},
+    )
 
 
 def _table(
-    console: Console,
-    content: dict[str, Any],
-    own: dict[str, Any] | None,
-    counts: Sequence[int],
-    title: str,
+    console: Console, found: BaselineSets, own: MethodSets | None, counts: Sequence[int], title: str
 ) -> None:
     methods = {} if own is None else {"this run": own}
-    methods |= content["methods"]
+    dense = found.dense or 0.0
     rows = []
-    for name, method in methods.items():
-        costs = [method["utilities"].get(str(count)) for count in counts]
-        if any(cost is not None for cost in costs):
+    for name, method in (methods | dict(found.methods)).items():
+        utilities = [method.utilities.get(count) for count in counts]
+        if any(utility is not None for utility in utilities):
             rows.append(
                 [
                     name,
-                    f"{method['evaluations']:,}",
-                    f"{method['tokens']:,}",
-                    *("–" if u is None else f"{content['dense'] - u:+.4f}" for u in costs),
+                    f"{method.evaluations:,}",
+                    f"{method.tokens:,}",
+                    *("–" if u is None else f"{dense - u:+.4f}" for u in utilities),
                 ]
             )
     console.table(title, ["method", "evaluations", "model tokens", *map(str, counts)], rows)

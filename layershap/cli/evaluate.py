@@ -67,8 +67,8 @@ def evaluate(
     from dataclasses import asdict
 
     from decoder.model.loading import ModelSpec
+    from layershap.files import write_whole
     from layershap.harness.evaluation import evaluate_checkpoint
-    from layershap.runs.directory import write_whole
     from layershap.terminal.console import Console
 
     if batch_size != "auto" and not (batch_size.isdecimal() and int(batch_size)):

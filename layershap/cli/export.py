@@ -44,6 +44,7 @@ def export(run: Path, remove: str | None, count: int | None, destination: Path) 
     """
     from decoder.checkpoint.saving import refuse_taken
     from layershap.export.export import export_set
+    from layershap.results.recommendations import RECOMMENDATIONS
     from layershap.results.set_text import parse_set
     from layershap.runs.workspace import open_workspace
     from layershap.terminal.console import Console
@@ -57,8 +58,8 @@ def export(run: Path, remove: str | None, count: int | None, destination: Path) 
         if remove is not None:
             removed = parse_set(remove, "--remove", work.roster.find)
         else:
-            found = directory.read_json(directory.recommendations, "verify")["recommendations"]
-            sets = {item["count"]: item["removed"] for item in found}
+            found = RECOMMENDATIONS.read(directory.path).recommendations
+            sets = {item.count: item.removed for item in found}
             if count not in sets:
                 raise UserError(
                     f"--count {count}: nothing is recommended for it; {run} has "

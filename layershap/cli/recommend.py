@@ -111,11 +111,12 @@ def recommend(
     """
     from layershap.results.frontier import points
     from layershap.results.limits import Limits
+    from layershap.results.recommendations import RECOMMENDATIONS
     from layershap.results.set_text import export_command
     from layershap.stages.recommend import recommend as choose
 
     config, directory = read_run(run)
-    content = directory.read_json(directory.recommendations, "verify")
+    verified = RECOMMENDATIONS.read(directory.path)
     limits = Limits(
         max_loss=max_loss,
         max_perplexity_ratio=max_perplexity_ratio,
@@ -125,18 +126,18 @@ def recommend(
         max_memory=max_memory,
         sure=sure,
     )
-    answer = choose(points(content), limits, config.noun)
+    answer = choose(points(verified), limits, config.noun)
     command = export_command(run, answer.point.names)
     warnings = next(
         (
-            item.get("warnings", [])
-            for item in content["recommendations"]
-            if tuple(item["removed"]) == answer.point.removed
+            item.warnings
+            for item in verified.recommendations
+            if item.removed == answer.point.removed
         ),
-        [],
+        (),
     )
     if as_json:
-        click.echo(json.dumps(_as_json(answer, command, warnings)))
+        click.echo(json.dumps(_as_json(answer, command, list(warnings))))
         return
     click.echo(f"remove {answer.point.names}: {answer.reason}")
     for sentence in answer.notes:

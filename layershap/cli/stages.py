@@ -17,11 +17,11 @@ __all__ = ["fit", "report", "verify"]
 @run_argument
 def fit(run: Path) -> None:
     """Fit the surrogate to the measured coalitions of RUN and score it held out."""
-    from layershap.runs.workspace import open_workspace
+    from layershap.runs.recorded import open_recorded
     from layershap.stages.fit import fit as stage
 
-    with open_workspace(*read_run(run), Console()) as work:
-        stage(work)
+    with open_recorded(*read_run(run), Console()) as recorded, recorded.stage("fit"):
+        stage(recorded)
     click.echo(f"Next: layershap values {run}")
 
 
@@ -34,9 +34,9 @@ def verify(run: Path) -> None:
     from layershap.stages.verify import verify as stage
 
     console = Console()
-    with open_workspace(*read_run(run), console) as work:
-        content = stage(work)
-    recommendation_table(console, content)
+    with open_workspace(*read_run(run), console) as work, work.recorded.stage("verify"):
+        verified = stage(work)
+    recommendation_table(console, verified)
     click.echo(f"Next: layershap report {run}")
 
 
@@ -53,11 +53,11 @@ def verify(run: Path) -> None:
 def report(run: Path, form: str) -> None:
     """Write RUN/report.html (or .md, .json) from what the other stages left."""
     from layershap.runs.command_line import run_command
-    from layershap.runs.workspace import open_workspace
+    from layershap.runs.recorded import open_recorded
     from layershap.stages.report import report as stage
 
-    with open_workspace(*read_run(run), Console()) as work:
+    with open_recorded(*read_run(run), Console()) as recorded, recorded.stage("report"):
         # How long the run took is not known any more.
-        command = run_command(work.config, run)
-        path = stage(work, command=command, seconds=math.nan, form=form)
+        command = run_command(recorded.config, run)
+        path = stage(recorded, command=command, seconds=math.nan, form=form)
     click.echo(f"Report: {path}")

@@ -80,23 +80,26 @@ def _values_of_run(run: Path, target: float | None, budget: int | None) -> None:
     with open_workspace(*read_run(run), console) as work:
         noun = work.config.noun
         if target is None:
-            content = stage(work)
+            found = stage(work.recorded)
         else:
-            found = values_until(work, target, budget)
-            content = found.content
-            if not found.reached:
-                told = "" if found.advised is None else f"; about {found.advised} would reach it"
+            reached = values_until(work, target, budget)
+            found = reached.values
+            if not reached.reached:
+                told = (
+                    "" if reached.advised is None else f"; about {reached.advised} would reach it"
+                )
                 console.warn(
-                    f"--target-se {target:g} is not reached with {found.evaluations} coalitions"
+                    f"--target-se {target:g} is not reached with {reached.evaluations} coalitions"
                     f"{told}; raise --budget"
                 )
-    shapley = content["shapley"]
+    shapley = found.shapley
+    columns = (shapley.values, shapley.lower, shapley.upper)
     rows = [
-        [name, *(f"{shapley[c][i]:+.4f}" if shapley[c][i] is not None else "–" for c in _COLUMNS)]
-        for i, name in enumerate(shapley["players"])
+        [name, *(f"{c[i]:+.4f}" if math.isfinite(c[i]) else "–" for c in columns)]
+        for i, name in enumerate(shapley.players)
     ]
     headings = [noun, "value", "from", "to (95 %)"]
-    console.table(f"Shapley values, {content['unit']}", headings, rows)
+    console.table(f"Shapley values, {found.unit}", headings, rows)
     click.echo(f"Next: layershap search {run}")
 
 
@@ -164,6 +167,3 @@ def _budget(given: int | None, n: int, method: str, of_table: bool, target: floa
     if of_table and n <= MOST_PLAYERS:
         return everything
     return min(everything, max(A_PLAYER * n, least))
-
-
-_COLUMNS = ("values", "lower", "upper")

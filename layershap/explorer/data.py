@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -12,6 +13,13 @@ from jaxtyping import Bool, Float
 
 from decoder.players import Roster, Slot, make_roster
 from layershap.explorer.weights import packed, packed_bits, surrogate_weights
+from layershap.results.recommendations import (
+    RECOMMENDATIONS,
+    BaselineVariant,
+    Recommendations,
+    VerifiedVariant,
+)
+from layershap.results.values import VALUES
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
 from layershap.runs.utilities import parse_utilities
@@ -90,18 +98,15 @@ def gather(config: RunConfig, directory: RunDirectory) -> Exploration:
         UserError: a file is damaged.
     """
     from cluster import Ledger
-    from layershap.runs.workspace import CALIBRATION
+    from layershap.runs.recorded import CALIBRATION
 
     regressor = load(directory.surrogate)
     with Ledger(directory.ledger, readonly=True) as ledger:
         campaign = ledger.campaign(CALIBRATION)
         details, records = campaign.details, campaign.read()
     roster = make_roster(details["players"], details["depth"], details["protected"])
-    values = verified = None
-    if directory.values.exists():
-        values = Values.from_dict(directory.read_json(directory.values, "values")["shapley"])
-    if directory.recommendations.exists():
-        verified = directory.read_json(directory.recommendations, "verify")
+    values = VALUES.found(directory.path)
+    verified = RECOMMENDATIONS.found(directory.path)
     return Exploration(
         model=config.title,
         run=str(directory.path),
@@ -113,8 +118,8 @@ def gather(config: RunConfig, directory: RunDirectory) -> Exploration:
         regressor=regressor,
         coalitions=records.coalitions[records.ok],
         utilities=records.utilities[records.ok],
-        values=values,
-        verified=() if verified is None else _verified(verified["recommendations"]),
+        values=None if values is None else values.shapley,
+        verified=() if verified is None else _verified(verified),
     )
 
 
@@ -155,7 +160,7 @@ def explorer_data(
             {
                 "removed": list(item.removed),
                 "source": item.source,
-                "nll": item.nll,
+                "nll": item.nll if math.isfinite(item.nll) else None,
                 "difference": _plain(item.difference),
                 "prefill": item.prefill,
                 "decoding": item.decoding,
@@ -181,31 +186,24 @@ def _part(slot: Slot) -> dict[str, Any]:
     return {"name": slot.name, "part": slot.units[0].part, "player": slot.player}
 
 
-def _verified(recommendations: Sequence[Mapping[str, Any]]) -> tuple[Verified, ...]:
-    """Returns every set of the recommendations once; a recommended one under that name."""
-    found: dict[tuple[int, ...], Verified] = {}
-    for item in recommendations:
-        found[tuple(item["removed"])] = _verified_one(item, "recommended")
-    for item in recommendations:
-        for rival in item["baselines"]:
-            key = tuple(rival["removed"])
-            if key not in found:
-                found[key] = _verified_one(rival, rival["method"])
-    return tuple(found.values())
+def _verified(found: Recommendations) -> tuple[Verified, ...]:
+    """Returns every verified set once; a recommended one under that name."""
+    sets = {item.removed: _verified_one(item, "recommended") for item in found.recommendations}
+    for item in found.variants():
+        if isinstance(item, BaselineVariant) and item.removed not in sets:
+            sets[item.removed] = _verified_one(item, item.method)
+    return tuple(sets.values())
 
 
-def _verified_one(item: Mapping[str, Any], source: str) -> Verified:
-    ends = (item[name] for name in ("difference", "difference_lower", "difference_upper"))
-    middle, lower, upper = (float("nan") if end is None else float(end) for end in ends)
-    speed = item.get("speed") or {}
+def _verified_one(item: VerifiedVariant | BaselineVariant, source: str) -> Verified:
+    cost, speed = item.estimate, item.speed
     return Verified(
-        removed=tuple(item["removed"]),
+        removed=item.removed,
         source=source,
-        nll=item["nll"],
-        difference=(middle, lower, upper),
-        # The middle of low, middle, high.
-        prefill=speed["prefill_ratio"][1] if speed else None,
-        decoding=speed["decode_ratio"][1] if speed else None,
+        nll=math.nan if item.nll is None else item.nll,
+        difference=(cost.value, cost.lower, cost.upper),
+        prefill=None if speed is None else speed.ratio("prefill").value,
+        decoding=None if speed is None else speed.ratio("decode").value,
     )
 
 

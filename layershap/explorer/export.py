@@ -7,8 +7,9 @@ from pathlib import Path
 from layershap.errors import UserError
 from layershap.explorer.data import explorer_data, gather
 from layershap.explorer.page import render_explorer
+from layershap.files import write_whole
 from layershap.runs.config import RunConfig
-from layershap.runs.directory import RunDirectory, write_whole
+from layershap.runs.directory import RunDirectory
 
 __all__ = ["explorer_page", "export_explorer"]
 

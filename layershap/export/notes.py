@@ -7,7 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
+from layershap.files import finite
+from layershap.results.recommendations import RECOMMENDATIONS, Recommendations, VerifiedModel
 from layershap.results.set_text import removal_text
+from layershap.runs.recorded import CALIBRATION, HELDOUT
 
 if TYPE_CHECKING:
     from layershap.runs.workspace import Workspace
@@ -31,13 +36,11 @@ def provenance(work: Workspace, removed: Sequence[int]) -> dict[str, Any]:
     """
     from importlib.metadata import version
 
-    from layershap.runs.workspace import CALIBRATION, HELDOUT
-
-    config, path = work.config, work.directory.recommendations
+    config = work.config
     fingerprints = {name: work.fingerprint(name) for name in (CALIBRATION, HELDOUT)}
-    verified = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    if verified.get("fingerprint") != fingerprints[HELDOUT]:
-        verified = {}  # of other weights or another text
+    verified = RECOMMENDATIONS.found(work.directory.path)
+    if verified is not None and verified.fingerprint != fingerprints[HELDOUT]:
+        verified = None  # of other weights or another text
     return {
         "base_model": config.title,
         "base_is_local": config.model.name is None or Path(config.model_name).exists(),
@@ -53,26 +56,33 @@ def provenance(work: Workspace, removed: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def measured_facts(verified: Facts, removed: Sequence[int]) -> dict[str, Any] | None:
-    """What a run's verification says of a set and the whole model; None where it has not seen it.
+def measured_facts(
+    verified: Recommendations | None, removed: Sequence[int]
+) -> dict[str, Any] | None:
+    """Tell what a run's verification says of a set and of the whole model.
 
     Args:
-        verified: the contents of `recommendations.json`; empty where there is none.
+        verified: what was verified; None where nothing was.
         removed: players.
+
+    Returns:
+        None where the set was not verified.
     """
-    recommended = verified.get("recommendations", ())
-    sets = [*recommended, *(rival for item in recommended for rival in item.get("baselines", ()))]
-    found = next(
-        (s for s in sets if set(s["removed"]) == set(removed) and not s.get("merges")), None
-    )
-    if found is None:
+    found = None if verified is None else verified.of_set(removed)
+    if verified is None or found is None:
         return None
     return {
-        "text": verified["text"],
-        "tokens": verified["tokens"],
-        "whole": {name: verified["dense"].get(name) for name in _QUALITY},
-        "this": {name: found.get(name) for name in _QUALITY},
+        "text": verified.text,
+        "tokens": verified.tokens,
+        "whole": _quality_facts(verified.dense),
+        "this": _quality_facts(found),
     }
+
+
+def _quality_facts(model: VerifiedModel) -> dict[str, Any]:
+    """What was measured of a model, as JSON values."""
+    plain = finite(TypeAdapter(type(model)).dump_python(model))
+    return {name: plain.get(name) for name in _QUALITY}
 
 
 def model_card(facts: Facts) -> str:

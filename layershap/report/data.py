@@ -8,12 +8,14 @@ from layershap.report.cost import Cost
 from layershap.report.sets import Recommendation
 from layershap.results.estimate import Estimate
 from layershap.results.frontier import FrontierPoint
+from layershap.results.perplexity import TOLERANCE
+from layershap.results.values import ErrorPoint
 
 __all__ = [
     "Cost",
     "Dense",
-    "ErrorPoint",
     "FitScore",
+    "Pending",
     "PlayerValues",
     "Provenance",
     "Ranking",
@@ -81,21 +83,6 @@ class Ranking:
 
     k: int
     sentences: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ErrorPoint:
-    """Standard errors of the values, all players together.
-
-    Attributes:
-        evaluations: distinct coalitions that they were estimated from.
-        largest: in the unit of the report's utility.
-        root_mean_square: of the same.
-    """
-
-    evaluations: int
-    largest: float
-    root_mean_square: float
 
 
 @dataclass(frozen=True)
@@ -168,6 +155,19 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class Pending:
+    """What a run that is not verified yet can say.
+
+    Attributes:
+        finding: in place of what the set put forward costs, a sentence or two.
+        advice: what to do next, a sentence.
+    """
+
+    finding: str
+    advice: str
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything a person wants to look at.
 
@@ -175,8 +175,8 @@ class Report:
         model: name of the model.
         players: names in depth order.
         calibration: the text the search saw.
-        held_out: the text it did not see.
-        dense: the whole model on the held-out text.
+        held_out: the text it did not see; None before anything was verified on it.
+        dense: the whole model on the held-out text; None likewise.
         recommendations: one for each number of removed players, ascending.
         values: panels of bars: the Shapley values, then the size-restricted ones.
         provenance: how to reproduce the run.
@@ -196,13 +196,14 @@ class Report:
         halving: budget that would halve the largest error; None where it cannot be told.
         frontier: every verified set of every method, as points.
         cost: of the search; None where it is not known.
+        pending: what is said in place of recommendations; None once there are any.
     """
 
     model: str
     players: tuple[str, ...]
     calibration: TextFacts
-    held_out: TextFacts
-    dense: Dense
+    held_out: TextFacts | None
+    dense: Dense | None
     recommendations: tuple[Recommendation, ...]
     values: tuple[PlayerValues, ...]
     provenance: Provenance
@@ -214,13 +215,14 @@ class Report:
     interactions: tuple[tuple[float, ...], ...] | None = None
     excluded: int = 0
     chosen: int | None = None
-    tolerance: float = 0.10
+    tolerance: float = TOLERANCE
     warnings: tuple[str, ...] = ()
     rankings: tuple[Ranking, ...] = ()
     errors: tuple[ErrorPoint, ...] = ()
     halving: int | None = None
     frontier: tuple[FrontierPoint, ...] = ()
     cost: Cost | None = None
+    pending: Pending | None = None
 
     def __post_init__(self) -> None:
         n = len(self.players)

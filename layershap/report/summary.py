@@ -13,11 +13,11 @@ from layershap.report.wording import (
     joined,
     percent,
     ratio,
-    rise,
     share,
     signed,
 )
 from layershap.results.estimate import Estimate
+from layershap.results.perplexity import rise
 
 __all__ = [
     "best_rival",
@@ -75,7 +75,9 @@ def question_sentence(report: Report) -> str:
 def finding_sentence(report: Report) -> str:
     """Returns what the set put forward costs and brings."""
     item = headline(report)
-    if item is None:
+    if report.pending is not None:
+        return report.pending.finding
+    if item is None or report.dense is None or report.held_out is None:
         return "No set of " + report.player_noun + "s was verified, so there is nothing to compare."
     names = joined([report.players[player] for player in item.removed])
     saved = share(item.parameters_saved / max(1, report.dense.parameters), 0)
@@ -108,6 +110,8 @@ def _bracket(estimate: Estimate) -> str:
 def recommended(report: Report) -> str:
     """Returns what to do, and how it compares with the published heuristics."""
     item = headline(report)
+    if report.pending is not None:
+        return report.pending.advice
     if item is None:
         return "Raise the budget and run again."
     limit = f"{share(report.tolerance, 0)}"
@@ -171,7 +175,7 @@ def warnings(report: Report) -> list[str]:
             " out of every estimate."
         )
     for text, use in ((report.calibration, "calibration"), (report.held_out, "held-out")):
-        if text.tokens < FEW_TOKENS:
+        if text is not None and text.tokens < FEW_TOKENS:
             found.append(
                 f"The {use} text is small ({count(text.tokens)} tokens); with fewer than"
                 f" {count(FEW_TOKENS)} the ranking may follow the text more than the model."

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from layershap.report.data import FitScore, Report
+from layershap.report.data import Dense, FitScore, Report
 from layershap.report.sets import Recommendation
 from layershap.report.summary import headline
 from layershap.report.wording import (
@@ -16,12 +16,12 @@ from layershap.report.wording import (
     interval,
     percent,
     ratio,
-    rise,
     share,
     signed,
     sizes,
 )
 from layershap.results.estimate import Estimate
+from layershap.results.perplexity import rise
 
 __all__ = [
     "Cell",
@@ -85,7 +85,7 @@ class FitTable:
 def key_figures(report: Report) -> list[tuple[str, str]]:
     """Returns the figures of the set put forward, as ``(figure, name)``."""
     item = headline(report)
-    if item is None:
+    if item is None or report.dense is None:
         return []
     found = [
         (f"{item.size} of {len(report.players)}", f"{report.player_noun}s removed"),
@@ -101,7 +101,7 @@ def key_figures(report: Report) -> list[tuple[str, str]]:
 
 def recommendation_table(report: Report) -> Table:
     """Returns one row for each number removed: what the best verified set costs and brings."""
-    dense = report.dense
+    dense = report.dense or Dense(math.nan, 0)
     items = report.recommendations
     chosen = headline(report)
     columns: list[tuple[tuple[str, str], list[Cell]]] = [
@@ -222,13 +222,16 @@ def pair_table(report: Report, most: int = 8) -> Table | None:
 
 def facts(report: Report) -> list[tuple[str, str]]:
     """Returns what was run on what, as ``(name, fact)``."""
-    origin = report.provenance
-    return [
+    origin, held_out = report.provenance, report.held_out
+    found = [
         ("Model", report.model),
         ("Players", f"{len(report.players)} {report.player_noun}s"),
-        ("Parameters", sizes(report.dense.parameters)),
+        ("Parameters", "" if report.dense is None else sizes(report.dense.parameters)),
         ("Calibration", f"{report.calibration.name}, {count(report.calibration.tokens)} tokens"),
-        ("Held out", f"{report.held_out.name}, {count(report.held_out.tokens)} tokens"),
+        (
+            "Held out",
+            "" if held_out is None else f"{held_out.name}, {count(held_out.tokens)} tokens",
+        ),
         ("Measured", f"{count(report.spent)} of {count(report.budget)} combinations"),
         ("Cost", _cost(report)),
         ("Wall time", duration(origin.seconds)),
@@ -238,6 +241,7 @@ def facts(report: Report) -> list[tuple[str, str]]:
         ("Date", origin.date),
         ("Versions", ", ".join(f"{name} {version}" for name, version in origin.versions)),
     ]
+    return [(name, fact) for name, fact in found if fact or name == "Cost"]
 
 
 def _cost(report: Report) -> str:

@@ -15,7 +15,6 @@ __all__ = [
     "joined",
     "percent",
     "ratio",
-    "rise",
     "share",
     "signed",
     "sizes",
@@ -56,11 +55,6 @@ def percent(fraction: float) -> str:
     """Returns a change as a signed percentage, with a digit more where it is small."""
     digits = 1 if abs(fraction) < 0.0995 else 0
     return f"{signed(100 * fraction, digits)} %"
-
-
-def rise(difference: float) -> float:
-    """Returns the relative rise of perplexity that a difference of NLL in nats means."""
-    return math.expm1(min(difference, 700.0))
 
 
 def ratio(estimate: Estimate | None) -> str:

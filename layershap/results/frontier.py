@@ -8,11 +8,12 @@ the larger one, neither counts as faster, so that chance puts no set on the fron
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from layershap.results.estimate import Estimate
+from layershap.results.recommendations import BaselineVariant, Recommendations, VerifiedModel
 from layershap.results.set_text import removal_text
 
 __all__ = [
@@ -96,24 +97,21 @@ AXES: dict[Axis, str] = {
 }
 
 
-def points(recommendations: Mapping[str, Any]) -> list[FrontierPoint]:
-    """Every verified set with a finite loss, the whole model first, then by count, ours first.
+def points(verified: Recommendations) -> list[FrontierPoint]:
+    """Return every verified set with a finite loss, the whole model first, then by count.
+
+    Ours come before the baselines' of their count.
 
     Args:
-        recommendations: content of `recommendations.json`.
+        verified: what a run has verified.
     """
-    players, dense = recommendations["players"], recommendations["dense"]
-    found = [_point(WHOLE, {**dense, "removed": [], "parameters_saved": 0}, players, dense)]
-    for item in recommendations["recommendations"]:
-        found.append(_point(OWN, item, players, dense))
-        for rival in item["baselines"]:
-            # Files of earlier versions say it of our own sets only.
-            saved = rival.get("parameters_saved")
-            if saved is None and "speed" in rival:
-                saved = dense["parameters"] - rival["speed"]["parameters"]
-            if saved is not None:
-                rival = {**rival, "parameters_saved": saved}
-                found.append(_point(rival["method"], rival, players, dense))
+    whole = _point(WHOLE, (), verified.dense, verified)
+    found = [] if whole is None else [whole]
+    for item in verified.variants():
+        method = item.method if isinstance(item, BaselineVariant) else OWN
+        point = _point(method, item.removed, item, verified)
+        if point is not None:
+            found.append(point)
     return marked([point for point in found if math.isfinite(point.loss.value)])
 
 
@@ -151,29 +149,25 @@ def _dominates(q: FrontierPoint, p: FrontierPoint, axis: Axis) -> bool:
 
 
 def _point(
-    method: str, item: Mapping[str, Any], players: Sequence[str], dense: Mapping[str, Any]
-) -> FrontierPoint:
-    removed = tuple(item["removed"])
-    remain = dense["parameters"] - item["parameters_saved"]
-    speed = item.get("speed", {})
-    ends = (item["difference"], item["difference_lower"], item["difference_upper"])
+    method: str, removed: tuple[int, ...], item: VerifiedModel, verified: Recommendations
+) -> FrontierPoint | None:
+    dense, speed = verified.dense, item.speed
+    saved = 0 if method == WHOLE else item.parameters_saved
+    if saved is None and speed is not None:  # files of early versions say it of our own sets only
+        saved = dense.parameters - speed.parameters
+    if saved is None:
+        return None
+    remain = dense.parameters - saved
     return FrontierPoint(
         method=method,
         count=len(removed),
         removed=removed,
-        names=removal_text(players, removed),
-        loss=Estimate(*(math.nan if end is None else float(end) for end in ends)),
+        names=removal_text(verified.players, removed),
+        loss=item.estimate,
         parameters=remain,
-        parameter_share=remain / max(1, dense["parameters"]),
-        prefill=_ratio(speed, "prefill"),
-        decode=_ratio(speed, "decode"),
-        memory=speed.get("peak_bytes"),
-        merged=bool(item.get("merges")),
+        parameter_share=remain / max(1, dense.parameters),
+        prefill=None if speed is None else speed.ratio("prefill"),
+        decode=None if speed is None else speed.ratio("decode"),
+        memory=None if speed is None else speed.peak_bytes,
+        merged=isinstance(item, BaselineVariant) and bool(item.merges),
     )
-
-
-def _ratio(speed: Mapping[str, Any], name: str) -> Estimate | None:
-    if f"{name}_ratio" not in speed:
-        return None
-    # Too few rounds have no interval of their median.
-    return Estimate(speed[f"{name}_ratio"][1], *(speed.get(f"{name}_interval") or ()))

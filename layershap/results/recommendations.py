@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from pydantic import model_serializer
 
 from layershap.results.baseline_sets import Merges
 from layershap.results.estimate import Estimate
+from layershap.results.perplexity import TOLERANCE, rise
 from layershap.results.result_file import ResultFile
 
 __all__ = [
@@ -155,6 +157,12 @@ class VerifiedModel:
         """Nats per token above the whole model, with the interval."""
         return Estimate.of(self.difference, self.difference_lower, self.difference_upper)
 
+    @property
+    def edge(self) -> float:
+        """The upper end of the difference's interval, itself without one; infinite if unknown."""
+        edge = self.difference if self.difference_upper is None else self.difference_upper
+        return math.inf if edge is None else edge
+
     @model_serializer(mode="wrap")
     def _without_speed(self, handler: Any) -> dict[str, Any]:
         """Leave the speed out where nothing was timed."""
@@ -244,6 +252,12 @@ class VerifiedVariant(VerifiedModel):
     warnings: tuple[str, ...] = ()
     baselines: tuple[BaselineVariant, ...] = ()
 
+    @property
+    def cheapest_baseline(self) -> BaselineVariant | None:
+        """The published method's model of this count that costs least; None where there is none."""
+        known = [rival for rival in self.baselines if rival.difference is not None]
+        return min(known, key=lambda rival: rival.estimate.value, default=None)
+
 
 @dataclass(frozen=True)
 class Recommendations:
@@ -272,6 +286,16 @@ class Recommendations:
         for item in self.recommendations:
             yield item
             yield from item.baselines
+
+    def put_forward(self) -> VerifiedVariant | None:
+        """Return the largest set whose perplexity rises little for sure, else the smallest set.
+
+        Little is :data:`layershap.results.perplexity.TOLERANCE`, upper end of the interval
+        included. None where nothing was verified.
+        """
+        items = self.recommendations
+        inside = [item for item in items if rise(item.edge) <= TOLERANCE]
+        return inside[-1] if inside else (items[0] if items else None)
 
     def of_count(self, count: int) -> VerifiedVariant | None:
         """Return the recommendation of a count; None where there is none."""

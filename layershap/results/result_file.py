@@ -72,12 +72,8 @@ class ResultFile(Generic[Result]):
                 f"reads up to {SCHEMA}; upgrade layershap"
             )
         try:
-            return self._adapter.validate_python(content)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "its content"
-            raise self._damaged(run, f"{place}: {first['msg'].lower()}") from None
-        except (ValueError, TypeError, RecursionError) as error:
+            return self.from_dict(content)
+        except (ValueError, RecursionError) as error:
             raise self._damaged(run, error) from None
 
     def found(self, run: Path) -> Result | None:
@@ -101,6 +97,26 @@ class ResultFile(Generic[Result]):
         content = self._adapter.dump_python(result)
         path = self.path(run)
         write_whole(path, json_text({_KEY: SCHEMA, **content}, self.indent))
+
+    def from_dict(self, content: object) -> Result:
+        """Return the result that JSON values of the file's form tell of.
+
+        Args:
+            content: without the schema version.
+
+        Raises:
+            ValueError: they are of another form; the message names the first field that is.
+        """
+        try:
+            return self._adapter.validate_python(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "its content"
+            given = first["input"]
+            shown = f" {given}" if isinstance(given, str | int | float) else ""
+            raise ValueError(f"{place}{shown[:40]}: {first['msg'].lower()}") from None
+        except TypeError as error:
+            raise ValueError(str(error)) from None
 
     def to_dict(self, result: Result) -> dict[str, Any]:
         """Return the content of the file as Python values, without the schema version."""

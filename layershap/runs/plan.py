@@ -29,7 +29,7 @@ class Plan:
         exact: whether every coalition is measured.
         design: coalitions of a fixed design; an adaptive one has as many.
         opening: the part of them that an adaptive design begins with, all where the design is
-            fixed; see :func:`layershap.stages.design.read_design` for what was measured.
+            fixed; see :func:`layershap.runs.design.read_design` for what was measured.
     """
 
     n: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import warnings
 from collections.abc import Iterable, Iterator
@@ -32,6 +33,9 @@ from layershap.errors import UserError
 from layershap.results.set_text import removal_text
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
+from layershap.runs.incumbent import IncumbentTracker
+from layershap.runs.plan import make_plan
+from layershap.runs.recorded import CALIBRATION, HELDOUT, MEASURED_ON, RecordedRun
 from layershap.runs.texts import Texts, load_texts
 from layershap.runs.utilities import Utility, parse_utilities
 from layershap.terminal.console import Console
@@ -44,11 +48,8 @@ if TYPE_CHECKING:
 
     from cluster import Campaign, Ledger, Summary, WorkerPool
     from decoder import Footprint
-    from layershap.status.incumbents import IncumbentTracker
 
 __all__ = ["Workspace", "open_workspace"]
-
-CALIBRATION, HELDOUT = "calibration", "heldout"
 
 
 class Workspace:
@@ -161,6 +162,12 @@ class Workspace:
         self._stack.callback(heart.stop)
         return ledger
 
+    @cached_property
+    def recorded(self) -> RecordedRun:
+        """What the directory alone tells of the run, once its calibration campaign is there."""
+        self.campaign(CALIBRATION)
+        return RecordedRun(self.config, self.directory, self.console, self.ledger)
+
     def campaign(self, name: str) -> Campaign:
         """The campaign of one of the two texts, its fingerprint checked.
 
@@ -230,11 +237,35 @@ class Workspace:
     @cached_property
     def incumbent(self) -> IncumbentTracker:
         """Says the best set that is measured so far."""
-        from layershap.runs.plan import make_plan
-        from layershap.status.incumbents import IncumbentTracker
-
         counts = make_plan(self.config, len(self.players)).counts
         return IncumbentTracker(self.campaign(CALIBRATION), counts, self.utility.unit)
+
+    def describe(self) -> None:
+        """Record what the run is measured on, for reports that are made without the model."""
+        text = self.texts.calibration
+        told = {
+            "machine": self._machine(),
+            "warnings": list(self.texts.warnings),
+            "calibration": {"source": text.source, "tokens": int(text.predicted.sum())},
+        }
+        if self.recorded.last_event(MEASURED_ON) != told:
+            self.ledger.log_event(MEASURED_ON, **told)
+
+    def _machine(self) -> str:
+        """The device and the workers, in words."""
+        import psutil
+
+        count = self.workers
+        workers = "workers of the cluster" if count is None else f"{count} workers"
+        if self.device.type == "cuda":
+            import torch
+
+            known = torch.cuda.is_available()
+            name = torch.cuda.get_device_name(self.device) if known else "GPU"
+            return f"{name}, {workers}"
+        memory = psutil.virtual_memory().total / 2**30
+        cores = f"{psutil.cpu_count()} CPU cores ({platform.machine()})"
+        return f"{cores}, {memory:.0f} GiB, {workers}"
 
     def close_workers(self) -> None:
         """End all worker processes; what runs next has the machine for itself."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
 
 from decoder.players import Roster
 from layershap.explorer import gather
+from layershap.results.recommendations import RECOMMENDATIONS, Recommendations
+from layershap.results.values import VALUES
 from layershap.runs.config_file import read_config
 from layershap.runs.directory import RunDirectory
 from layershap.serve.http import Snapshot
-from shapley import Values
 
 __all__ = ["RunSource"]
 
@@ -53,8 +54,7 @@ class RunSource:
         directory = self.directory
         config = read_config(directory.config)
         found = gather(config, directory)
-        values: dict[str, Values] = {}
-        interactions = errors = recommendations = None
+        worth, verified = VALUES.found(directory.path), RECOMMENDATIONS.found(directory.path)
         missing = {
             name: f"run layershap {stage} {directory.path} first"
             for name, stage in (
@@ -63,15 +63,6 @@ class RunSource:
                 ("recommendations", "verify"),
             )
         }
-        if directory.values.exists():
-            content = directory.read_json(directory.values, "values")
-            kinds = [kind for kind in ("shapley", "restricted") if kind in content]
-            values = {kind: Values.from_dict(content[kind]) for kind in kinds}
-            interactions = _matrix(content.get("interactions"))
-            errors = _matrix(content.get("interaction_standard_errors"))
-        if directory.recommendations.exists():
-            content = directory.read_json(directory.recommendations, "verify")
-            recommendations = _recommendations(content)
         return Snapshot(
             title=config.title,
             players=found.roster.names,
@@ -82,10 +73,14 @@ class RunSource:
             unit=found.unit,
             sign=found.sign,
             names=_numbers(found.roster),
-            values=values,
-            interactions=interactions,
-            interaction_errors=errors,
-            recommendations=recommendations,
+            values={}
+            if worth is None
+            else {"shapley": worth.shapley, "restricted": worth.restricted},
+            interactions=None if worth is None else _matrix(worth.interactions),
+            interaction_errors=None
+            if worth is None
+            else _matrix(worth.interaction_standard_errors),
+            recommendations=None if verified is None else _recommendations(verified),
             missing=missing,
         )
 
@@ -103,35 +98,30 @@ def _numbers(roster: Roster) -> dict[str | int, tuple[int, ...]]:
 
 
 def _matrix(rows: Sequence[Sequence[float | None]] | None) -> np.ndarray | None:
-    if rows is None:
-        return None
-    return np.array([[np.nan if x is None else x for x in row] for row in rows], dtype=float)
+    return None if rows is None else np.array(rows, dtype=float)
 
 
-def _recommendations(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    players, whole = content["players"], content.get("dense", {}).get("parameters")
+def _recommendations(verified: Recommendations) -> list[dict[str, Any]]:
+    players, whole = verified.players, verified.dense.parameters
     found = []
-    for item in content["recommendations"]:
-        speed, saved = item.get("speed"), item.get("parameters_saved")
-        rivals = [r for r in item.get("baselines", ()) if r["difference"] is not None]
-        best = min(rivals, key=lambda rival: rival["difference"], default=None)
+    for item in verified.recommendations:
+        speed, saved, best = item.speed, item.parameters_saved, item.cheapest_baseline
         found.append(
             {
-                "count": item["count"],
-                "removed": [players[player] for player in item["removed"]],
-                "cost": item["difference"],
-                "lower": item["difference_lower"],
-                "upper": item["difference_upper"],
-                "perplexity": item.get("perplexity"),
-                # The middle of low, middle, high.
-                "prefill": speed["prefill_ratio"][1] if speed else None,
-                "decoding": speed["decode_ratio"][1] if speed else None,
+                "count": item.count,
+                "removed": [players[player] for player in item.removed],
+                "cost": item.difference,
+                "lower": item.difference_lower,
+                "upper": item.difference_upper,
+                "perplexity": item.perplexity,
+                "prefill": speed and speed.ratio("prefill").value,
+                "decoding": speed and speed.ratio("decode").value,
                 "parameters_saved": saved,
                 "share_saved": saved / whole if saved is not None and whole else None,
-                "best_baseline": best and best["method"],
-                "baseline_cost": best and best["difference"],
-                "source": item.get("source", "recommended"),
-                "export": item.get("export"),
+                "best_baseline": best and best.method,
+                "baseline_cost": best and best.difference,
+                "source": item.source or "recommended",
+                "export": item.export,
             }
         )
     return found

@@ -9,12 +9,10 @@ it]], ...]; null where removed layers are dropped).
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -25,6 +23,8 @@ from decoder.baselines.block_influence import block_influence
 from layershap.errors import RunFailed, UserError
 from layershap.methods.catalog import BASELINES, find_baselines
 from layershap.methods.protocol import Baseline, BaselineResult, MethodContext
+from layershap.results.baseline_sets import BASELINE_SETS, BaselineSets, Merges, MethodSets
+from layershap.results.result_file import NotThereYet
 from layershap.runs.workspace import CALIBRATION, Workspace
 from layershap.stages.measure import counted_game, measured_game
 from layershap.terminal.console import clock
@@ -72,7 +72,7 @@ def run_baselines(
     names: Sequence[str] | None,
     counts: Sequence[int],
     budget: int | None = None,
-) -> dict[str, Any]:
+) -> BaselineSets:
     """Find and measure the sets of published methods; `baselines.json` keeps what is there.
 
     Args:
@@ -83,7 +83,7 @@ def run_baselines(
             omitted.
 
     Returns:
-        The content of `baselines.json`.
+        what `baselines.json` holds.
 
     Raises:
         UserError: a method is unknown or cannot run here, or the file belongs to another run;
@@ -91,7 +91,7 @@ def run_baselines(
     """
     bench = _bench(work, budget)
     chosen = BASELINES if names is None else find_baselines(names)
-    content = _read(work)
+    known = _read(work)
     able = []
     for baseline in chosen:
         reason = baseline.refusal(bench, counts)
@@ -114,23 +114,23 @@ def run_baselines(
             f"model {work.config.title}: the utility of the whole model is not finite on this "
             "text; try --dtype float32"
         )
-    content |= {"utility": records.utility, "dense": float(records.utilities[0])}
+    known = replace(known, utility=records.utility, dense=float(records.utilities[0]))
     for baseline in able:
-        if _lacks(content, baseline, counts, budget):
-            _run(work, bench, baseline, counts, content)
+        if _lacks(known, baseline, counts, budget):
+            known = _run(work, bench, baseline, counts, known)
         else:
             work.console.say(f"{baseline.name}: in {work.directory.baselines.name} already")
-    return content
+    return known
 
 
 def _lacks(
-    content: dict[str, Any], baseline: Baseline, counts: Sequence[int], budget: int | None
+    there: BaselineSets, baseline: Baseline, counts: Sequence[int], budget: int | None
 ) -> bool:
     """Whether the file has not all of these sets, from the budget that was asked for."""
-    known = content["methods"].get(baseline.name)
-    if known is None or (baseline.spends and budget not in (None, known["budget"])):
+    known = there.methods.get(baseline.name)
+    if known is None or (baseline.spends and budget not in (None, known.budget)):
         return True
-    return not {str(count) for count in counts} <= set(known["sets"])
+    return not set(counts) <= set(known.sets)
 
 
 def _run(
@@ -138,11 +138,11 @@ def _run(
     bench: MethodContext,
     baseline: Baseline,
     counts: Sequence[int],
-    content: dict[str, Any],
-) -> None:
+    there: BaselineSets,
+) -> BaselineSets:
     """One method, with the counts that the file has already, so that none is lost."""
-    known = content["methods"].get(baseline.name, {"sets": {}})
-    wanted = sorted({*map(int, known["sets"]), *counts})
+    known = there.methods.get(baseline.name)
+    wanted = sorted({*counts, *(known.sets if known else ())})
     started = time.monotonic()
     if baseline.passes:
         bench.model()
@@ -158,29 +158,31 @@ def _run(
     utilities = _utilities(work, result)
     seconds = time.monotonic() - started
     evaluations = math.ceil(result.evaluations - 1e-9)
-    content["methods"][baseline.name] = {
-        "source": baseline.source,
-        "evaluations": evaluations,
-        "tokens": result.tokens,
-        "budget": bench.budget if baseline.spends else None,
-        "seconds": seconds,
-        "sets": {str(count): list(removed) for count, removed in result.sets.items()},
-        "utilities": {str(count): utility for count, utility in utilities.items()},
-        "merges": _as_lists(result),
-        "note": result.note,
-    }
-    work.directory.write_json(work.directory.baselines, content)
+    found = MethodSets(
+        source=baseline.source,
+        evaluations=evaluations,
+        tokens=result.tokens,
+        budget=bench.budget if baseline.spends else None,
+        seconds=seconds,
+        sets=dict(result.sets),
+        utilities=utilities,
+        merges=_merges(result),
+        note=result.note,
+    )
+    there = replace(there, methods={**there.methods, baseline.name: found})
+    BASELINE_SETS.write(work.directory.path, there)
     work.console.say(
         f"{baseline.name}: {evaluations:,} evaluations, {result.tokens:,} model tokens, "
         f"{clock(seconds)}"
     )
+    return there
 
 
-def _as_lists(result: BaselineResult) -> dict[str, list[Any]] | None:
+def _merges(result: BaselineResult) -> dict[int, Merges] | None:
     if result.merges is None:
         return None
     return {
-        str(count): [[merge.into, list(merge.layers)] for merge in merges]
+        count: tuple((merge.into, tuple(merge.layers)) for merge in merges)
         for count, merges in result.merges.items()
     }
 
@@ -263,7 +265,7 @@ class _Sequences(PartialGame):
         return np.where(np.isfinite(found), found, WORST)
 
 
-def _read(work: Workspace) -> dict[str, Any]:
+def _read(work: Workspace) -> BaselineSets:
     """What `baselines.json` holds, or an empty one.
 
     Raises:
@@ -271,21 +273,17 @@ def _read(work: Workspace) -> dict[str, Any]:
     """
     path, fingerprint = work.directory.baselines, work.campaign(CALIBRATION).fingerprint
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        there, methods = content["fingerprint"], content["methods"]
-        for method in methods.values():
-            if set(method["sets"]) != set(method["utilities"]) or "budget" not in method:
-                raise ValueError("a method lacks a part")
-    except FileNotFoundError:
-        return {"fingerprint": fingerprint, "methods": {}}
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        there = BASELINE_SETS.read(work.directory.path)
+    except NotThereYet:
+        return BaselineSets(fingerprint)
+    except UserError as error:
         raise UserError(
-            f"{path}: damaged ({' '.join(str(error).split())}); remove it and run again: what was "
-            "measured stays in the ledger"
+            f"{str(error).rpartition(';')[0]}; remove it and run again: what was measured stays in "
+            "the ledger"
         ) from None
-    if there != fingerprint:
+    if there.fingerprint != fingerprint:
         raise UserError(
-            f"{path}: belongs to measurements of something else (fingerprint {there}); remove it "
-            "and run again"
+            f"{path}: belongs to measurements of something else (fingerprint {there.fingerprint}); "
+            "remove it and run again"
         )
-    return content
+    return there

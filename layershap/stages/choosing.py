@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cluster import Records
+from layershap.runs.design import OPENING, Round, joined, new_rows
 from layershap.runs.plan import Plan
-from layershap.runs.workspace import CALIBRATION, Workspace
-from layershap.stages.design import OPENING, Round, joined, new_rows
+from layershap.runs.recorded import CALIBRATION, RecordedRun
 from shapley import State, start
 from surrogate.process.adaptive import AdaptiveValues
 
@@ -35,14 +35,14 @@ def has_ends(state: State) -> bool:
     return state.has_ends and state.spent >= min(state.n + 2, 1 << state.n)
 
 
-def next_round(work: Workspace, plan: Plan, rounds: Sequence[Round], size: int) -> Round | None:
+def next_round(run: RecordedRun, plan: Plan, rounds: Sequence[Round], size: int) -> Round | None:
     """What to measure after the rounds that are measured; None when the design is complete.
 
     What the opening still lacks comes first, also after the budget was raised. Where no process
     can be fitted, the fixed design is filled up.
 
     Args:
-        work: the run.
+        run: measured so far.
         plan: its plan.
         rounds: chosen so far, all measured.
         size: coalitions of the whole design.
@@ -54,12 +54,12 @@ def next_round(work: Workspace, plan: Plan, rounds: Sequence[Round], size: int) 
     opening = new_rows(plan.opening, known)[:room]
     if len(opening):
         return Round(OPENING, opening)
-    records = work.campaign(CALIBRATION).read(known)
-    state = measured_state(records, work.config.measure.seed)
+    records = run.campaign(CALIBRATION).read(known)
+    state = measured_state(records, run.config.measure.seed)
     if has_ends(state):
         # What has no finite utility is no part of the state, and would be proposed again.
         lost = int((~records.ok).sum())
-        with work.console.status("choosing what to measure next"):
+        with run.console.status("choosing what to measure next"):
             proposed = estimator().propose(state, room + lost)
         chosen = new_rows(proposed, known)[:room]
         if len(chosen):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from cluster import Records
+from layershap.results.values import RankingEntry
 from shapley import RankingStatement, Status, Values, bootstrap_values, ranking_statements
 
 __all__ = ["FEW", "TextErrors", "confidence", "rankings", "text_uncertainty"]
@@ -57,13 +57,18 @@ def text_uncertainty(
 
 def rankings(
     values: Values, counts: Sequence[int], text: TextErrors | None, seed: int
-) -> list[dict[str, Any]]:
-    """What can be said of the least valuable players, for each number of them.
+) -> list[RankingEntry]:
+    """Tell what can be said of the least valuable players, for each number of them.
 
-    Each entry has `k`, the `players` of least value, the `probability` that these are the k least
-    valuable on the calibration text, `probability_on_such_text` of the same for all text of its
-    kind (None where it is not known) and the `sentences` of :func:`shapley.ranking_sentences`.
-    There are none where the values have no standard errors that hold all of their error.
+    Args:
+        values: Shapley values.
+        counts: numbers of players of interest.
+        text: the uncertainty over text of this kind; None where it is not known.
+        seed: of the draws behind the probabilities.
+
+    Returns:
+        an entry a number; none where the values have no standard errors that hold all of their
+        error.
     """
     unknown = values.status is Status.SURROGATE or not np.isfinite(values.standard_errors).all()
     if unknown:
@@ -76,21 +81,21 @@ def rankings(
         said = ranking_statements(values, k, seed=seed)
         other = None if text is None else own + text.covariance
         found.append(
-            {
-                "k": k,
-                "players": [values.players[player] for player in values.ranking()[:k]],
-                "probability": _of_set(said).probability,
-                "probability_on_such_text": None
+            RankingEntry(
+                k,
+                tuple(values.players[player] for player in values.ranking()[:k]),
+                _of_set(said).probability,
+                None
                 if other is None
                 else _of_set(ranking_statements(values, k, other, seed=seed)).probability,
-                "exact": values.status is Status.EXACT,
-                "sentences": [statement.sentence for statement in said],
-            }
+                values.status is Status.EXACT,
+                tuple(statement.sentence for statement in said),
+            )
         )
     return found
 
 
-def confidence(ranking: Sequence[dict[str, Any]], k: int | None = None) -> list[str]:
+def confidence(ranking: Sequence[RankingEntry], k: int | None = None) -> list[str]:
     """Sentences about the k least valuable players: each of them, the set, and in general.
 
     Args:
@@ -99,14 +104,14 @@ def confidence(ranking: Sequence[dict[str, Any]], k: int | None = None) -> list[
     """
     if not ranking:
         return []
-    entry = min(ranking, key=lambda item: (abs(item["k"] - (k or FEW)), item["k"]))
-    size = int(entry["k"])
-    told = ["the ranking is exact on the calibration text"] if entry["exact"] else []
-    if not entry["exact"]:
-        told = entry["sentences"][: size + 1 if size > 1 else 1]
-    wider = entry["probability_on_such_text"]
+    entry = min(ranking, key=lambda item: (abs(item.k - (k or FEW)), item.k))
+    size = entry.k
+    told = ["the ranking is exact on the calibration text"] if entry.exact else []
+    if not entry.exact:
+        told = [*entry.sentences[: size + 1 if size > 1 else 1]]
+    wider = entry.probability_on_such_text
     if wider is not None:
-        names = ", ".join(entry["players"])
+        names = ", ".join(entry.players)
         these = f"{names} is the least" if size == 1 else f"the {size} least valuable are {names}"
         these += " valuable" if size == 1 else ""
         told = [*told, f"{these}, on text of this kind in general: {_share(wider)}"]

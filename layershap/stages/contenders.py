@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from layershap.results.baseline_sets import BASELINE_SETS, Merges, MethodSets
+from layershap.results.candidates import Candidates
 from layershap.runs.workspace import CALIBRATION, Workspace
 
 __all__ = ["Contenders", "Variant", "read_contenders"]
-
-Merges = tuple[tuple[int, tuple[int, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Contenders:
         return list(dict.fromkeys([Variant(), *self.chosen.values(), *rivals]))
 
 
-def read_contenders(work: Workspace, candidates: Mapping[str, Any]) -> Contenders:
+def read_contenders(work: Workspace, candidates: Candidates) -> Contenders:
     """The sets of `candidates.json` and, where `layershap baselines` was run, of `baselines.json`.
 
     Sets of a method that both files have are taken from `baselines.json`. Baselines' sets of other
@@ -54,17 +53,17 @@ def read_contenders(work: Workspace, candidates: Mapping[str, Any]) -> Contender
 
     Args:
         work: the run.
-        candidates: content of `candidates.json`.
+        candidates: what the search settled on.
     """
-    chosen = {int(k): Variant(tuple(sets[0]["removed"])) for k, sets in candidates["sets"].items()}
+    chosen = {count: Variant(best.removed) for count, best in candidates.chosen.items()}
     rivals: dict[str, dict[int, Variant]] = {}
-    for name, sets in candidates["baselines"].items():
-        rivals[name] = {int(k): Variant(tuple(removed)) for k, removed in sets.items()}
+    for name, sets in candidates.baselines.items():
+        rivals[name] = {count: Variant(removed) for count, removed in sets.items()}
     for name, method in _published(work).items():
         found = rivals.setdefault(name, {})
-        merges = method["merges"] or {}
-        for count, removed in method["sets"].items():
-            found[int(count)] = Variant(tuple(removed), _merges(merges.get(count) or ()))
+        merges = method.merges or {}
+        for count, removed in method.sets.items():
+            found[count] = Variant(removed, merges.get(count, ()))
     return Contenders(
         chosen,
         {
@@ -74,19 +73,14 @@ def read_contenders(work: Workspace, candidates: Mapping[str, Any]) -> Contender
     )
 
 
-def _published(work: Workspace) -> Mapping[str, Any]:
-    path = work.directory.baselines
-    if not path.exists():
+def _published(work: Workspace) -> Mapping[str, MethodSets]:
+    found = BASELINE_SETS.found(work.directory.path)
+    if found is None:
         return {}
-    content = work.directory.read_json(path, "baselines")
-    if content["fingerprint"] != work.campaign(CALIBRATION).fingerprint:
+    if found.fingerprint != work.campaign(CALIBRATION).fingerprint:
         work.console.warn(
-            f"{path} belongs to other measurements and is left out; remove it and run layershap "
-            f"baselines {work.directory.path}"
+            f"{work.directory.baselines} belongs to other measurements and is left out; remove it "
+            f"and run layershap baselines {work.directory.path}"
         )
         return {}
-    return content["methods"]
-
-
-def _merges(steps: Sequence[Sequence[Any]]) -> Merges:
-    return tuple((int(into), tuple(layers)) for into, layers in steps)
+    return found.methods

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from layershap.errors import UserError
-from layershap.runs.directory import RunDirectory, write_whole
-from layershap.runs.workspace import CALIBRATION, Workspace
-from layershap.stages.design import read_design
+from layershap.results.surrogate_fit import (
+    SURROGATE_FIT,
+    FitRows,
+    LearnerScores,
+    SurrogateEvaluation,
+    SurrogateFit,
+)
+from layershap.runs.design import read_design
+from layershap.runs.recorded import CALIBRATION, RecordedRun
 from surrogate import Evaluation, SurrogateGame, SurrogateRegressor, evaluate, load, save
 
-__all__ = ["Fitted", "fit", "fit_quietly", "load_fitted", "read_evaluation"]
+__all__ = ["Fitted", "fit", "fit_quietly", "load_fitted"]
 
-_EVALUATION = "evaluation.json"
 _FEWEST = 4
 
 
@@ -43,18 +46,18 @@ class Fitted:
         return SurrogateGame(self.regressor, players, measured=(self.coalitions, self.utilities))
 
 
-def fit_quietly(work: Workspace, rows: Bool[np.ndarray, "m n"] | None = None) -> Fitted:
+def fit_quietly(run: RecordedRun, rows: Bool[np.ndarray, "m n"] | None = None) -> Fitted:
     """Fit without scoring the baselines: what a search does between its rounds.
 
     The model without any layer is left out: it is always measured, often tens of nats from all
     else, and would bend the surrogate everywhere for a point that nobody asks about.
 
     Args:
-        work: the run.
+        run: whose measurements.
         rows: measured coalitions to fit to; all of the ledger's when omitted. Those without a
             finite utility are left out.
     """
-    records = work.campaign(CALIBRATION).read(rows)
+    records = run.campaign(CALIBRATION).read(rows)
     known = records.coalitions[records.ok], records.utilities[records.ok]
     used = known[0].any(axis=1)
     count = int(used.sum())
@@ -64,59 +67,63 @@ def fit_quietly(work: Workspace, rows: Bool[np.ndarray, "m n"] | None = None) ->
             f"{_FEWEST}; measure more with layershap run --budget"
         )
     folds = min(5, count // 2)
-    regressor = SurrogateRegressor(seed=work.config.measure.seed, folds=folds)
-    with work.console.status(f"fitting the surrogate to {count} coalitions"):
+    regressor = SurrogateRegressor(seed=run.config.measure.seed, folds=folds)
+    with run.console.status(f"fitting the surrogate to {count} coalitions"):
         regressor.fit(known[0][used], known[1][used])
     return Fitted(regressor, *known)
 
 
-def fit(work: Workspace, *, everything: bool = False) -> Fitted:
+def fit(run: RecordedRun, *, everything: bool = False) -> Fitted:
     """Fit, score beside scikit-learn's learners on the same folds, and save.
 
     The design alone decides the fit, so that a run that was stopped and started again goes the
     same way, unless `everything` in the ledger is asked for.
     """
-    rows = None if everything else read_design(work)
-    fitted = fit_quietly(work, rows)
+    rows = None if everything else read_design(run)
+    fitted = fit_quietly(run, rows)
     used = fitted.used
-    with work.console.status("scoring the surrogate beside other learners"):
+    with run.console.status("scoring the surrogate beside other learners"):
         evaluation = evaluate(fitted.regressor, fitted.coalitions[used], fitted.utilities[used])
-    save(fitted.regressor, work.directory.surrogate)
-    _write_evaluation(work.directory, evaluation, fitted)
+    save(fitted.regressor, run.directory.surrogate)
+    SURROGATE_FIT.write(run.directory.path, _kept(evaluation, fitted))
     for name, scores in evaluation.overall.items():
-        work.console.say(
+        run.console.say(
             f"{name}: held-out R² {scores.r2:.4f}, Spearman {scores.spearman:.4f}, "
-            f"MAE {scores.mae:.4f} {work.utility.unit.partition(' ')[0]}"
+            f"MAE {scores.mae:.4f} {run.utility.unit.partition(' ')[0]}"
         )
     return fitted
 
 
-def load_fitted(work: Workspace) -> Fitted:
-    """The saved surrogate.
+def load_fitted(run: RecordedRun) -> Fitted:
+    """Load the saved surrogate with the rows that it was fitted to.
 
     Raises:
         surrogate.SurrogateNotFound: the stage has not been run.
     """
-    regressor = load(work.directory.surrogate)
-    rows = read_evaluation(work.directory)[1]["coalitions"]
+    regressor = load(run.directory.surrogate)
+    rows = np.array(SURROGATE_FIT.read(run.directory.path).rows.coalitions, dtype=bool)
     nothing = np.zeros((1, rows.shape[1]), dtype=bool)
-    records = work.campaign(CALIBRATION).read(np.concatenate([rows, nothing]))
+    records = run.campaign(CALIBRATION).read(np.concatenate([rows, nothing]))
     return Fitted(regressor, records.coalitions[records.ok], records.utilities[records.ok])
 
 
-def read_evaluation(directory: RunDirectory) -> tuple[Evaluation, dict[str, np.ndarray]]:
-    """Held-out scores, and the coalitions, measured and out-of-fold utilities behind them."""
-    content = directory.read_json(directory.surrogate / _EVALUATION, "fit")
-    arrays = {name: np.array(rows) for name, rows in content["rows"].items()}
-    arrays["coalitions"] = arrays["coalitions"].astype(bool)
-    return Evaluation.from_dict(content["evaluation"]), arrays
-
-
-def _write_evaluation(directory: RunDirectory, evaluation: Evaluation, fitted: Fitted) -> None:
-    rows: dict[str, Any] = {
-        "coalitions": fitted.coalitions[fitted.used].astype(int).tolist(),
-        "measured": fitted.utilities[fitted.used].tolist(),
-        "out_of_fold": fitted.regressor.out_of_fold_.tolist(),
-    }
-    content = {"evaluation": evaluation.to_dict(), "rows": rows}
-    write_whole(directory.surrogate / _EVALUATION, json.dumps(content) + "\n")
+def _kept(evaluation: Evaluation, fitted: Fitted) -> SurrogateFit:
+    """The scores and the rows behind them as they are kept."""
+    rows = FitRows(
+        tuple(map(tuple, fitted.coalitions[fitted.used].astype(int).tolist())),
+        tuple(fitted.utilities[fitted.used].tolist()),
+        tuple(fitted.regressor.out_of_fold_.tolist()),
+    )
+    scores = SurrogateEvaluation(
+        evaluation.players,
+        evaluation.coalitions,
+        evaluation.folds,
+        {name: LearnerScores(**vars(s)) for name, s in evaluation.overall.items()},
+        {
+            name: {removed: LearnerScores(**vars(s)) for removed, s in by.items()}
+            for name, by in evaluation.strata.items()
+        },
+        evaluation.level,
+        evaluation.coverage,
+    )
+    return SurrogateFit(scores, rows)

@@ -5,23 +5,37 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from jaxtyping import Float
 
 from cluster import Column
+from layershap.results.perplexity import MOST_NATS, TOLERANCE, rise
+from layershap.results.recommendations import TaskResult, TextResult
 from layershap.runs.texts import TextPart
 from layershap.runs.workspace import HELDOUT, Workspace
 from layershap.stages.contenders import Variant
 from sampling import without
 from shapley.uncertainty.paired import matched_interval, paired_interval
 
-__all__ = ["TOLERANCE", "HeldOut", "measure_heldout"]
+__all__ = ["HeldOut", "Quality", "measure_heldout"]
 
-TOLERANCE = 0.10
-"""Relative rise of perplexity up to which a text calls a set good."""
 _TEXT = ("nll", "kl", "top1")
+
+
+class Quality(TypedDict):
+    """The fields of `VerifiedModel` that tell a model's quality."""
+
+    nll: float
+    perplexity: float
+    difference: float
+    difference_lower: float
+    difference_upper: float
+    kl: float
+    top1: float
+    texts: tuple[TextResult, ...]
+    tasks: dict[str, TaskResult]
 
 
 @dataclass(frozen=True)
@@ -53,19 +67,19 @@ class HeldOut:
             apart = self.metrics[variant]["nll"] - self.metrics[other]["nll"]
         return paired_interval(apart[rows], weights)
 
-    def facts(self, variant: Variant) -> dict[str, Any]:
-        """What `recommendations.json` says of a variant's quality."""
+    def quality(self, variant: Variant) -> Quality:
+        """Return what is told of a variant's quality."""
         nll = self.mean(variant, "nll")
         difference, lower, upper = self.difference(variant, Variant())
         return {
             "nll": nll,
-            "perplexity": float(np.exp(min(nll, 700.0))),
+            "perplexity": float(np.exp(min(nll, MOST_NATS))),
             "difference": difference,
             "difference_lower": lower,
             "difference_upper": upper,
             "kl": self.mean(variant, "kl"),
             "top1": self.mean(variant, "top1"),
-            "texts": [self._text(variant, part) for part in self.parts],
+            "texts": tuple(self._text(variant, part) for part in self.parts),
             "tasks": {
                 name: self._task(variant, name) for name in self.columns if name not in _TEXT
             },
@@ -79,43 +93,40 @@ class HeldOut:
         for part in self.parts[:0] if len(self.parts) < 2 else self.parts:
             apart = self.difference(variant, Variant(), part)
             if not _good(*apart):
-                rise = 100 * math.expm1(min(apart[0], 700.0))
-                found.append(f"on {part.name} alone perplexity rises by {rise:.1f} %")
+                found.append(
+                    f"on {part.name} alone perplexity rises by {100 * rise(apart[0]):.1f} %"
+                )
         falls: dict[str, tuple[float, str]] = {}
         for name in self.columns:
             task, _, score = name.rpartition(".")
             if score not in ("acc", "acc_norm"):
                 continue
             fact = self._task(variant, name)
-            if fact["upper"] < 0 and fact["difference"] < falls.get(task, (0.0, ""))[0]:
-                before, after = fact["value"] - fact["difference"], fact["value"]
+            least = falls.get(task, (0.0, ""))[0]
+            apart = fact.estimate
+            if apart.upper < 0 and apart.value < least and fact.value is not None:
+                before, after = fact.value - apart.value, fact.value
                 falls[task] = (
-                    fact["difference"],
+                    apart.value,
                     f"perplexity hardly changes, but the accuracy on {task} ({score}) falls from "
                     f"{100 * before:.1f} % to {100 * after:.1f} % (95 % interval of the change "
-                    f"{100 * fact['lower']:+.1f} to {100 * fact['upper']:+.1f} points)",
+                    f"{100 * apart.lower:+.1f} to {100 * apart.upper:+.1f} points)",
                 )
         return found + [sentence for _, sentence in falls.values()]
 
-    def _text(self, variant: Variant, part: TextPart) -> dict[str, Any]:
+    def _text(self, variant: Variant, part: TextPart) -> TextResult:
         difference, lower, upper = self.difference(variant, Variant(), part)
         tokens = sum(self.columns["nll"].weights[part.first : part.stop])
-        return {
-            "name": part.name,
-            "tokens": int(tokens),
-            "difference": difference,
-            "lower": lower,
-            "upper": upper,
-        }
+        return TextResult(part.name, int(tokens), difference, lower, upper)
 
-    def _task(self, variant: Variant, name: str) -> dict[str, float]:
+    def _task(self, variant: Variant, name: str) -> TaskResult:
         own, dense = self.metrics[variant][name], self.metrics[Variant()][name]
         if name.endswith((".acc", ".acc_norm")):
             difference, lower, upper = matched_interval(own, dense)
         else:
             difference, lower, upper = paired_interval(own - dense, np.ones(len(own)))
         value = self.mean(variant, name)
-        return {"value": value, "difference": difference, "lower": lower, "upper": upper}
+        return TaskResult(value, difference, lower, upper)
 
 
 def measure_heldout(work: Workspace, variants: Sequence[Variant]) -> HeldOut:
@@ -172,4 +183,4 @@ def _merged(
 
 def _good(difference: float, lower: float, upper: float) -> bool:
     edge = upper if math.isfinite(upper) else difference
-    return math.isfinite(edge) and math.expm1(min(edge, 700.0)) <= TOLERANCE
+    return math.isfinite(edge) and rise(edge) <= TOLERANCE

@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from layershap.results.values import ErrorPoint
 from layershap.runs.plan import Plan
 from shapley import State, Values, advise
 from surrogate.process.adaptive import AdaptiveValues, fit_values
 
-__all__ = ["ErrorPoint", "budget_to_halve", "error_history"]
+__all__ = ["budget_to_halve", "error_history"]
 
 POINTS = 6
-
-
-@dataclass(frozen=True)
-class ErrorPoint:
-    """Standard errors of the values from the first measurements.
-
-    Attributes:
-        evaluations: distinct coalitions.
-        largest: of all players' standard errors, in units of the utility.
-        root_mean_square: of them.
-    """
-
-    evaluations: int
-    largest: float
-    root_mean_square: float
 
 
 def error_history(state: State, values: Values) -> Iterator[ErrorPoint]:

@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float
 from cluster import Summary
 from decoder import Workload
 from layershap.errors import RunFailed
+from layershap.runs.design import Round, joined, read_rounds, write_rounds
 from layershap.runs.plan import Plan, make_plan
 from layershap.runs.workspace import CALIBRATION, Workspace
 from layershap.stages.choosing import next_round
-from layershap.stages.design import Round, joined, read_rounds, write_rounds
 from layershap.terminal.console import Steps, clock
 from shapley import FunctionGame, Game
 
@@ -32,8 +32,15 @@ def measure(work: Workspace) -> Plan:
     work.directory.create()
     work.campaign(CALIBRATION)  # refuses a directory of other measurements before it is changed
     work.directory.write_config(work.config)
+    with work.recorded.stage("measure"):
+        _measure(work, plan)
+    return plan
+
+
+def _measure(work: Workspace, plan: Plan) -> None:
     say = work.console.say
     say(f"{plan.n} {work.config.noun}s, {', '.join(_described(work.workload(CALIBRATION)))}")
+    work.describe()
     for warning in work.texts.warnings:
         work.console.warn(warning)
     if work.config.measure.budget is not None and work.config.measure.budget > plan.budget:
@@ -42,7 +49,7 @@ def measure(work: Workspace) -> Plan:
             f"{plan.n} {work.config.noun}s: measuring all of them, the values will be exact"
         )
     if plan.adaptive:
-        rounds = read_rounds(work, plan)
+        rounds = read_rounds(work.recorded, plan)
         rows = joined(rounds, plan.n)[: plan.size] if rounds else plan.opening
         _say_known(work, rows, plan.size)
         summaries = measure_rounds(work, plan, rounds, plan.size)
@@ -53,7 +60,6 @@ def measure(work: Workspace) -> Plan:
         summaries = _measured(work, plan.design, "measuring")
     _tell(work, summaries)
     _check_dense(work, plan)
-    return plan
 
 
 def measure_rounds(work: Workspace, plan: Plan, rounds: list[Round], size: int) -> list[Summary]:
@@ -69,9 +75,9 @@ def measure_rounds(work: Workspace, plan: Plan, rounds: list[Round], size: int) 
         RunFailed: the dense model's own loss is not finite.
     """
     summaries = _measured(work, joined(rounds, plan.n)[:size], "measuring")
-    while (found := next_round(work, plan, rounds, size)) is not None:
+    while (found := next_round(work.recorded, plan, rounds, size)) is not None:
         rounds.append(found)
-        write_rounds(work, rounds)
+        write_rounds(work.recorded, rounds)
         number, count = len(rounds), len(found.coalitions)
         if found.kind == "chosen":
             work.console.say(f"round {number}: {count} coalitions chosen where they tell most")

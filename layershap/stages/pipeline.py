@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from layershap.results.recommendations import Recommendations, VerifiedVariant
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
 from layershap.runs.stages import STAGES
@@ -18,6 +20,12 @@ def run(config: RunConfig, directory: RunDirectory, console: Console, command: s
     """Run every stage and print the recommendations.
 
     What an earlier, unfinished run has measured is taken from the ledger.
+
+    Args:
+        config: of the run.
+        directory: where to.
+        console: who tells a person.
+        command: what was typed, for the report.
     """
     from layershap.stages import fit, measure, report, search, values, verify
 
@@ -30,42 +38,56 @@ def run(config: RunConfig, directory: RunDirectory, console: Console, command: s
     with open_workspace(config, directory, console) as work:
         announce("measure")
         measure.measure(work)
-        announce("fit")
-        fitted = fit.fit(work)
-        announce("values")
-        values.values(work, fitted)
-        announce("search")
-        search.search(work, fitted)
-        announce("verify")
-        content = verify.verify(work)
-        announce("report")
-        path = report.report(work, command=command, seconds=time.monotonic() - started)
-        recommendation_table(console, content)
+        recorded = work.recorded
+
+        @contextmanager
+        def stage(name: str) -> Iterator[None]:
+            announce(name)
+            with recorded.stage(name):
+                yield
+
+        with stage("fit"):
+            fitted = fit.fit(recorded)
+        with stage("values"):
+            values.values(recorded, fitted)
+        with stage("search"):
+            search.search(work, fitted)
+        with stage("verify"):
+            verified = verify.verify(work)
+        with stage("report"):
+            path = report.report(recorded, command=command, seconds=time.monotonic() - started)
+        recommendation_table(console, verified)
         console.result(f"Report: {path}")
-        console.result(f"Export: {content['recommendations'][0]['export']}")
+        console.result(f"Export: {verified.recommendations[0].export}")
         console.say(f"done in {clock(time.monotonic() - started)}")
 
 
-def recommendation_table(console: Console, content: dict[str, Any]) -> None:
-    """Print the verified sets, one line a count."""
-    dense = content["dense"]
+def recommendation_table(console: Console, verified: Recommendations) -> None:
+    """Print the verified sets, one line a count.
+
+    Args:
+        console: where to.
+        verified: what to print.
+    """
+    dense = verified.dense
     rows = []
-    for item in content["recommendations"]:
-        rivals = [b["difference"] for b in item["baselines"] if b["difference"] is not None]
+    for item in verified.recommendations:
+        rivals = [rival.difference for rival in item.baselines if rival.difference is not None]
         rows.append(
             [
-                item["names"],
+                item.names,
                 _interval(item),
-                f"{item['perplexity']:.2f}",
-                _ratio(item, "prefill_ratio"),
-                _ratio(item, "decode_ratio"),
-                f"{100 * item['parameters_saved'] / dense['parameters']:.1f} %",
+                f"{item.perplexity:.2f}" if item.perplexity is not None else "–",
+                _ratio(item, "prefill"),
+                _ratio(item, "decode"),
+                f"{100 * (item.parameters_saved or 0) / dense.parameters:.1f} %",
                 f"{min(rivals):+.4f}" if rivals else "–",
             ]
         )
     console.table(
-        f"{content['noun'].capitalize()}s to remove (held-out NLL of the whole model "
-        f"{dense['nll']:.4f} nats per token, perplexity {dense['perplexity']:.2f})",
+        f"{verified.noun.capitalize()}s to remove (held-out NLL of the whole model "
+        f"{dense.nll or float('nan'):.4f} nats per token, perplexity "
+        f"{dense.perplexity or float('nan'):.2f})",
         [
             "remove", "cost, nats/token (95 %)", "perplexity", "prefill", "decoding",
             "params saved", "best baseline",
@@ -74,14 +96,12 @@ def recommendation_table(console: Console, content: dict[str, Any]) -> None:
     )  # fmt: skip
 
 
-def _interval(item: dict[str, Any]) -> str:
-    if item["difference_lower"] is None:
-        return f"{item['difference']:+.4f}"
-    return (
-        f"{item['difference']:+.4f} ({item['difference_lower']:+.4f} to "
-        f"{item['difference_upper']:+.4f})"
-    )
+def _interval(item: VerifiedVariant) -> str:
+    cost = item.estimate
+    if not cost.has_interval:
+        return f"{cost.value:+.4f}"
+    return f"{cost.value:+.4f} ({cost.lower:+.4f} to {cost.upper:+.4f})"
 
 
-def _ratio(item: dict[str, Any], name: str) -> str:
-    return f"{item['speed'][name][1]:.2f}x" if "speed" in item else "–"
+def _ratio(item: VerifiedVariant, name: str) -> str:
+    return "–" if item.speed is None else f"{item.speed.ratio(name).value:.2f}x"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
@@ -12,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
-from layershap.errors import UserError
+from layershap.files import write_whole
 from layershap.report import (
     BaselineSet,
     Cost,
     Dense,
-    ErrorPoint,
     FitScore,
     PairedDifference,
+    Pending,
     PlayerValues,
     Provenance,
     Ranking,
@@ -35,213 +33,255 @@ from layershap.report import (
     render_json,
     render_markdown,
 )
+from layershap.results.candidates import CANDIDATES, Candidates
 from layershap.results.estimate import Estimate
 from layershap.results.frontier import points
+from layershap.results.recommendations import (
+    RECOMMENDATIONS,
+    BestBaseline,
+    DenseModel,
+    Recommendations,
+    VerifiedModel,
+    VerifiedVariant,
+)
+from layershap.results.surrogate_fit import SURROGATE_FIT
+from layershap.results.surrogate_fit import SurrogateFit as KeptFit
+from layershap.results.values import VALUES, Values
 from layershap.runs.config_file import to_toml
-from layershap.runs.directory import write_whole
-from layershap.runs.workspace import CALIBRATION, HELDOUT, Workspace
+from layershap.runs.recorded import CALIBRATION, HELDOUT, MEASURED_ON, RecordedRun
 from layershap.stages.confidence import confidence
-from layershap.stages.fit import read_evaluation
-from shapley import Values
+from shapley import Status
+from shapley import Values as PlayerWorth
 from shapley.values import NORMAL_975
 
 __all__ = ["FORMATS", "gather", "report"]
 
 _PACKAGES = ("layershap", "torch", "transformers", "ray", "jax", "flax", "numpy")
 
-
 _RENDERERS = {"html": render, "md": render_markdown, "json": render_json}
 FORMATS = tuple(_RENDERERS)
 
 
-def report(work: Workspace, *, command: str, seconds: float, form: str = "html") -> Path:
+def report(run: RecordedRun, *, command: str, seconds: float, form: str = "html") -> Path:
     """Write the report beside the run directory's files and return its path.
 
     Args:
-        work: the run.
+        run: whose; what is not there yet is left out, and the report says so.
         command: what made it.
         seconds: how long that took.
         form: ``html`` (`report.html`), ``md`` or ``json``.
     """
-    path = work.directory.report.with_suffix(f".{form}")
-    write_whole(path, _RENDERERS[form](gather(work, command=command, seconds=seconds)))
+    path = run.directory.report.with_suffix(f".{form}")
+    write_whole(path, _RENDERERS[form](gather(run, command=command, seconds=seconds)))
     return path
 
 
-def gather(work: Workspace, *, command: str, seconds: float) -> Report:
-    """Returns what the run directory's files say, whatever form it is to take.
+def gather(run: RecordedRun, *, command: str, seconds: float) -> Report:
+    """Gather what the run directory's files say, whatever form it is to take.
+
+    Args:
+        run: whose.
+        command: what made it.
+        seconds: how long that took.
 
     Raises:
-        UserError: one of them is missing, damaged or of an earlier version.
+        UserError: one of the files is damaged or of an earlier version.
     """
-    directory = work.directory
-    values = directory.read_json(directory.values, "values")
-    found = directory.read_json(directory.recommendations, "verify")
-    searched = directory.read_json(directory.candidates, "search")
-    if any("against_best" not in item for item in found["recommendations"]):
-        raise UserError(
-            f"{directory.recommendations}: written by an earlier version; run layershap verify "
-            f"{directory.path} again"
-        )
-    counts = work.campaign(CALIBRATION).counts()
-    texts = work.texts
+    path, plan = run.directory.path, run.plan
+    values, searched = VALUES.found(path), CANDIDATES.found(path)
+    verified = RECOMMENDATIONS.found(path)
+    campaign = run.campaign(CALIBRATION)
+    counts = campaign.counts()
+    recommendations = () if verified is None else verified.recommendations
     return Report(
-        model=work.config.title,
-        players=work.players,
-        player_noun=work.config.noun,
-        unit=work.utility.unit,
-        calibration=TextFacts(texts.calibration.source, int(texts.calibration.predicted.sum())),
-        held_out=TextFacts(found["text"], found["tokens"]),
-        dense=_dense(found["dense"]),
-        recommendations=tuple(_recommendation(item) for item in found["recommendations"]),
-        values=_panels(values),
+        model=run.config.title,
+        players=run.players,
+        player_noun=run.config.noun,
+        unit=run.utility.unit,
+        calibration=_calibration(run),
+        held_out=None if verified is None else TextFacts(verified.text, verified.tokens),
+        dense=None if verified is None else _dense(verified.dense),
+        recommendations=tuple(_recommendation(item) for item in recommendations),
+        values=() if values is None else _panels(values),
         provenance=Provenance(
             command=command,
-            seed=work.config.measure.seed,
-            fingerprint=values["fingerprint"],
-            config=to_toml(work.config),
+            seed=run.config.measure.seed,
+            fingerprint=campaign.fingerprint,
+            config=to_toml(run.config),
             date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             seconds=seconds,
-            device=_device(work),
+            device=_device(run),
             versions=(
                 ("Python", platform.python_version()),
                 *((name, version(name)) for name in _PACKAGES),
             ),
-            explore=shlex.join(["layershap", "serve", str(work.directory.path)]),
+            explore=shlex.join(["layershap", "serve", str(path)]),
         ),
-        spent=searched["spent"],
-        budget=searched["budget"],
-        surrogate=_fit(work),
-        interactions=tuple(tuple(row) for row in values["interactions"]),
+        spent=counts.total if searched is None else searched.spent,
+        budget=plan.budget if searched is None else searched.budget,
+        surrogate=_fit(SURROGATE_FIT.found(path)),
+        interactions=None if values is None else values.interactions,
         excluded=counts.non_finite + counts.failed,
-        warnings=tuple(_warnings(work, values, searched)),
-        rankings=tuple(
-            Ranking(entry["k"], tuple(confidence(values["ranking"], entry["k"])))
-            for entry in values["ranking"]
-        ),
-        errors=tuple(ErrorPoint(**point) for point in values["error_history"]),
-        halving=values["budget_to_halve_errors"],
-        frontier=tuple(points(found)),
-        cost=_cost(work),
+        warnings=tuple(_warnings(run, values, searched)),
+        rankings=()
+        if values is None
+        else tuple(Ranking(e.k, tuple(confidence(values.ranking, e.k))) for e in values.ranking),
+        errors=() if values is None else values.error_history,
+        halving=None if values is None else values.budget_to_halve_errors,
+        frontier=() if verified is None else tuple(points(verified)),
+        cost=_cost(run),
+        pending=_pending(run, values, searched, verified),
     )
 
 
-def _cost(work: Workspace) -> Cost:
+def _pending(
+    run: RecordedRun,
+    values: Values | None,
+    searched: Candidates | None,
+    verified: Recommendations | None,
+) -> Pending | None:
+    """What a report says of a run that is not verified."""
+    if verified is not None:
+        return None
+    missing = "verify" if searched is not None else "search" if values is not None else "values"
+    finding = "Nothing is verified on held-out text yet"
+    if searched is not None and searched.chosen:
+        best = [
+            f"{run.named(found.removed)} ({found.cost:+.4f})" for found in searched.chosen.values()
+        ]
+        finding += (
+            f"; on the calibration text the best measured sets cost, in {run.utility.unit}: "
+            + ", ".join(best)
+        )
+    command = shlex.join(["layershap", missing, str(run.directory.path)])
+    return Pending(f"{finding}.", f"Go on with {command}; the report is then made again.")
+
+
+def _calibration(run: RecordedRun) -> TextFacts:
+    """The calibration text: its source, and how many of its tokens are predicted."""
+    campaign = run.campaign(CALIBRATION)
+    known = run.last_event(MEASURED_ON)
+    if "calibration" in known:
+        return TextFacts(known["calibration"]["source"], known["calibration"]["tokens"])
+    # Measured by an earlier version: what is scored is what is predicted, unless only a share is.
+    name = campaign.details.get("text")
+    column = campaign.column("nll") if name else campaign.column(campaign.utility)
+    return TextFacts(name or campaign.utility, int(sum(column.weights)))
+
+
+def _cost(run: RecordedRun) -> Cost:
     """What both texts' measurements took, in all sessions."""
     evaluations = tokens = 0
     plain = True
-    for name in {CALIBRATION, HELDOUT} & set(work.ledger.campaign_names()):
-        total, workload = work.ledger.campaign(name).counts().total, work.workload(name)
+    for name in {CALIBRATION, HELDOUT} & set(run.ledger.campaign_names()):
+        campaign = run.ledger.campaign(name)
+        total = campaign.counts().total
         evaluations += total
-        tokens += total * (workload.text.tokens.size if workload.text is not None else 0)
-        plain &= not workload.tasks
-    seconds = work.ledger.fetch("SELECT sum(seconds) FROM measurements")[0][0] or 0.0
+        tokens += total * _tokens(campaign.details)
+        plain &= {column.name for column in campaign.columns} <= {"nll", "kl", "top1"}
+    seconds = run.ledger.fetch("SELECT sum(seconds) FROM measurements")[0][0] or 0.0
     return Cost(evaluations, seconds, tokens if plain else None)
 
 
-def _dense(dense: Mapping[str, Any]) -> Dense:
-    speed = dense.get("speed")
+def _tokens(details: Mapping[str, Any]) -> int:
+    """Tokens of a campaign's text: its description says "8 x 256 tokens"."""
+    rows, _, rest = str(details.get("sequences", "0 x 0")).partition(" x ")
+    return int(rows) * int(rest.partition(" ")[0])
+
+
+def _dense(dense: DenseModel) -> Dense:
+    speed = dense.speed
     return Dense(
-        nll=dense["nll"],
-        parameters=dense["parameters"],
-        prefill=Estimate(speed["prefill"]) if speed else None,
-        decoding=Estimate(speed["decode"]) if speed else None,
+        nll=Estimate.of(dense.nll, None, None).value,
+        parameters=dense.parameters,
+        prefill=Estimate(speed.prefill) if speed else None,
+        decoding=Estimate(speed.decode) if speed else None,
     )
 
 
-def _recommendation(item: Mapping[str, Any]) -> Recommendation:
+def _recommendation(item: VerifiedVariant) -> Recommendation:
     return Recommendation(
-        removed=tuple(item["removed"]),
-        difference=_difference(item),
-        parameters_saved=item["parameters_saved"],
-        command=item["export"],
-        kl=item["kl"],
-        top1=item["top1"],
+        removed=item.removed,
+        difference=item.estimate,
+        parameters_saved=item.parameters_saved or 0,
+        command=item.export,
+        kl=item.kl,
+        top1=item.top1,
         prefill=_speed(item, "prefill"),
         decoding=_speed(item, "decode"),
         rivals=tuple(
             BaselineSet(
-                method=rival["method"],
-                removed=tuple(rival["removed"]),
-                difference=_difference(rival),
+                method=rival.method,
+                removed=rival.removed,
+                difference=rival.estimate,
                 decoding=_speed(rival, "decode"),
             )
-            for rival in item["baselines"]
+            for rival in item.baselines
         ),
-        against=_against(item["against_best"]),
-        texts=tuple(
-            TextCost(text["name"], text["tokens"], _paired(text)) for text in item["texts"]
-        ),
+        against=_against(item.against_best),
+        texts=tuple(TextCost(text.name, text.tokens, text.estimate) for text in item.texts),
         tasks=tuple(
-            TaskScore(metric, _number(task["value"]), _paired(task))
-            for metric, task in item["tasks"].items()
+            TaskScore(metric, Estimate.of(task.value, None, None).value, task.estimate)
+            for metric, task in item.tasks.items()
         ),
-        warnings=tuple(item["warnings"]),
+        warnings=item.warnings,
     )
 
 
-def _against(found: Mapping[str, Any] | None) -> PairedDifference | None:
-    if found is None:
+def _against(found: BestBaseline | None) -> PairedDifference | None:
+    return found and PairedDifference(found.method, found.removed, found.estimate)
+
+
+def _speed(item: VerifiedModel, name: str) -> Estimate | None:
+    if item.speed is None:
         return None
-    return PairedDifference(found["method"], tuple(found["removed"]), _paired(found))
-
-
-def _difference(item: Mapping[str, Any]) -> Estimate:
-    names = ("difference", "difference_lower", "difference_upper")
-    return Estimate(*(_number(item[name]) for name in names))
-
-
-def _paired(item: Mapping[str, Any]) -> Estimate:
-    return Estimate(*(_number(item[name]) for name in ("difference", "lower", "upper")))
-
-
-def _speed(item: Mapping[str, Any], name: str) -> Estimate | None:
-    if "speed" not in item:
-        return None
-    speed = item["speed"]
+    measured = item.speed.ratio(name)
+    if measured.has_interval:
+        return measured
     # Too few rounds have no interval of the median; their quartiles are shown instead.
-    low, middle, high = speed[f"{name}_ratio"]
-    return Estimate(middle, *(speed[f"{name}_interval"] or (low, high)))
+    low, middle, high = item.speed.prefill_ratio if name == "prefill" else item.speed.decode_ratio
+    return Estimate(middle, low, high)
 
 
-def _panels(values: Mapping[str, Any]) -> tuple[PlayerValues, ...]:
-    shapley, restricted = values["shapley"], values["restricted"]
+def _panels(values: Values) -> tuple[PlayerValues, ...]:
+    shapley = values.shapley
     return (
         PlayerValues(
             "Shapley value",
-            shapley["status_text"],
+            shapley.status.value,
             _estimates(shapley),
-            _with_text(shapley, values["shapley_text_standard_errors"]),
+            _with_text(shapley, values.shapley_text_standard_errors),
         ),
         PlayerValues(
-            f"Value with at most {values['restricted_to']} removed",
+            f"Value with at most {values.restricted_to} removed",
             "The mean contribution to nearly whole models, the ones that pruning leaves.",
-            _estimates(restricted),
+            _estimates(values.restricted),
         ),
     )
 
 
-def _estimates(values: Mapping[str, Any]) -> tuple[Estimate, ...]:
-    columns = (values["values"], values["lower"], values["upper"])
-    return tuple(Estimate(*map(_number, row)) for row in zip(*columns, strict=True))
+def _estimates(values: PlayerWorth) -> tuple[Estimate, ...]:
+    columns = (values.values, values.lower, values.upper)
+    return tuple(Estimate(*map(float, row)) for row in zip(*columns, strict=True))
 
 
 def _with_text(
-    shapley: Mapping[str, Any], text_errors: Sequence[float] | None
+    shapley: PlayerWorth, text_errors: Sequence[float | None] | None
 ) -> tuple[Estimate, ...]:
     """The values with intervals that hold the sampling's and the text's uncertainty."""
     if text_errors is None:
         return ()
-    found = Values.from_dict(shapley)
-    own = np.where(np.isfinite(found.standard_errors), found.standard_errors, 0.0)
-    text = NORMAL_975 * np.array(text_errors)
-    half = np.sqrt((found.quantile * own) ** 2 + text**2)
-    ends = zip(found.values, found.values - half, found.values + half, strict=True)
+    own = np.where(np.isfinite(shapley.standard_errors), shapley.standard_errors, 0.0)
+    text = NORMAL_975 * np.array(text_errors, dtype=float)
+    half = np.sqrt((shapley.quantile * own) ** 2 + text**2)
+    ends = zip(shapley.values, shapley.values - half, shapley.values + half, strict=True)
     return tuple(Estimate(*map(float, row)) for row in ends)
 
 
-def _fit(work: Workspace) -> SurrogateFit:
-    evaluation, rows = read_evaluation(work.directory)
+def _fit(kept: KeptFit | None) -> SurrogateFit | None:
+    if kept is None:
+        return None
+    evaluation, rows = kept.evaluation, kept.rows
     scores = [
         FitScore(name, None, s.count, s.r2, s.spearman, s.mae)
         for name, s in evaluation.overall.items()
@@ -252,32 +292,34 @@ def _fit(work: Workspace) -> SurrogateFit:
         for removed, s in sorted(strata.items())
     ]
     return SurrogateFit(
-        removed=tuple((~rows["coalitions"]).sum(axis=1).tolist()),
-        measured=tuple(rows["measured"].tolist()),
-        predicted=tuple(rows["out_of_fold"].tolist()),
+        removed=tuple(len(row) - sum(row) for row in rows.coalitions),
+        measured=rows.measured,
+        predicted=rows.out_of_fold,
         scores=tuple(scores),
         coverage=evaluation.coverage,
         level=evaluation.level,
     )
 
 
-def _warnings(work: Workspace, values: Mapping[str, Any], searched: Mapping[str, Any]) -> list[str]:
-    found = list(work.texts.warnings)
-    if searched["spent_on_baselines"]:
+def _warnings(run: RecordedRun, values: Values | None, searched: Candidates | None) -> list[str]:
+    found = list(run.last_event(MEASURED_ON).get("warnings", ()))
+    if searched is not None and searched.spent_on_baselines:
         found.append(
-            f"{searched['spent_on_baselines']} more coalitions were measured for the baselines' "
+            f"{searched.spent_on_baselines} more coalitions were measured for the baselines' "
             "sets (or by earlier runs in this directory) and are not part of the budget."
         )
-    if searched["exact"]:
+    if searched is not None and searched.exact:
         found.append(
             "Every coalition was measured: values and chosen sets are exact on the calibration "
             "text, and the surrogate serves queries only."
         )
-    if values["shapley"]["status"] in ("ROUGH", "SURROGATE"):
-        found.append(values["shapley"]["status_text"])
-    errors = values["shapley_text_standard_errors"]
+    if values is None:
+        return found
+    if values.shapley.status in (Status.ROUGH, Status.SURROGATE):
+        found.append(values.shapley.status.value)
+    errors = values.shapley_text_standard_errors
     if errors is not None:
-        spread = float(np.median(errors))
+        spread = float(np.median(np.array(errors, dtype=float)))
         found.append(
             f"Other calibration text of this kind would move a value by about {spread:.3f} "
             "(median standard error over sequences); intervals for text of this kind hold it."
@@ -285,17 +327,7 @@ def _warnings(work: Workspace, values: Mapping[str, Any], searched: Mapping[str,
     return found
 
 
-def _device(work: Workspace) -> str:
-    device = work.device
-    workers = "workers of the cluster" if work.workers is None else f"{work.workers} workers"
-    if device.type == "cuda":
-        import torch
-
-        name = torch.cuda.get_device_name(device) if torch.cuda.is_available() else "GPU"
-        return f"{name}, {workers}"
-    memory = psutil.virtual_memory().total / 2**30
-    return f"{psutil.cpu_count()} CPU cores ({platform.machine()}), {memory:.0f} GiB, {workers}"
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
+def _device(run: RecordedRun) -> str:
+    """What the measuring ran on, in words."""
+    told = run.last_event(MEASURED_ON).get("machine")
+    return told or str(run.campaign(CALIBRATION).details.get("device", "not known"))

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
 from cluster import Records
-from layershap.runs.plan import make_plan
+from layershap.results.candidates import CANDIDATES, Candidates, CandidateSet
+from layershap.runs.design import read_design
 from layershap.runs.workspace import CALIBRATION, Workspace
 from layershap.stages.baselines import baseline_sets
 from layershap.stages.constraints import search_limits
-from layershap.stages.design import read_design
 from layershap.stages.fit import Fitted, fit, load_fitted
 from sampling import keys, without
 from shapley import State
@@ -32,16 +31,16 @@ __all__ = ["search"]
 Set = tuple[int, ...]
 
 
-def search(work: Workspace, fitted: Fitted | None = None) -> dict[str, Any]:
+def search(work: Workspace, fitted: Fitted | None = None) -> Candidates:
     """Settle on the best measured set for each count and write `candidates.json`.
 
     Raises:
         UserError: no set satisfies the run's limits.
     """
-    plan = make_plan(work.config, len(work.players))
+    plan = work.recorded.plan
     limits, counts = search_limits(work)
-    first = fitted or load_fitted(work)
-    design = read_design(work)
+    first = fitted or load_fitted(work.recorded)
+    design = read_design(work.recorded)
     searched = _Searched(work, limits, counts, design)
     searched.run(first, plan.for_search)
     with_baselines = baseline_sets(work, counts)
@@ -50,29 +49,26 @@ def search(work: Workspace, fitted: Fitted | None = None) -> dict[str, Any]:
     best = {count: _best(records, count, searched, with_baselines, found) for count in counts}
     campaign = work.campaign(CALIBRATION)
     extra = campaign.counts().total - searched.state.spent
-    content = {
-        "fingerprint": campaign.fingerprint,
-        "budget": plan.budget,
-        "spent": searched.state.spent,
-        "spent_on_baselines": max(extra, 0),
-        "exact": plan.exact,
-        "settled": found.converged,
-        "chance_of_better": {str(count): chance for count, chance in found.chances.items()},
-        "limits": _described(limits, work.config.search.nested),
-        "sets": {str(count): sets for count, sets in best.items()},
-        "baselines": {
-            name: {str(count): list(removed) for count, removed in sets.items()}
-            for name, sets in with_baselines.items()
-        },
-    }
-    work.directory.write_json(work.directory.candidates, content)
-    fit(work, everything=True)
-    for count, sets in best.items():
+    candidates = Candidates(
+        fingerprint=campaign.fingerprint,
+        budget=plan.budget,
+        spent=searched.state.spent,
+        spent_on_baselines=max(extra, 0),
+        exact=plan.exact,
+        settled=found.converged,
+        chance_of_better=found.chances,
+        limits=tuple(_described(limits, work.config.search.nested)),
+        sets=best,
+        baselines=with_baselines,
+    )
+    CANDIDATES.write(work.directory.path, candidates)
+    fit(work.recorded, everything=True)
+    for count, chosen in candidates.chosen.items():
         work.console.say(
-            f"remove {count}: {work.named(sets[0]['removed'])} costs "
-            f"{sets[0]['cost']:+.4f} {work.utility.unit} ({sets[0]['source']})"
+            f"remove {count}: {work.named(chosen.removed)} costs "
+            f"{chosen.cost:+.4f} {work.utility.unit} ({chosen.source})"
         )
-    return content
+    return candidates
 
 
 class _Searched:
@@ -169,7 +165,7 @@ def _best(
     baselines: dict[str, dict[int, Set]],
     found: FoundSets,
     most: int = 5,
-) -> list[dict[str, Any]]:
+) -> tuple[CandidateSet, ...]:
     """The best measured sets of one size that the limits allow, whoever found them."""
     dense = float(records.utilities[records.coalitions.all(axis=1)][0])
     fits = searched.limits.allowed(records.coalitions)
@@ -188,16 +184,8 @@ def _best(
             names = [name for name, by_count in baselines.items() if by_count[count] == removed]
             source = names[0] if names else source
         utility = float(records.utilities[row])
-        sets.append(
-            {
-                "removed": list(removed),
-                "utility": utility,
-                "cost": dense - utility,
-                "predicted": predicted,
-                "source": source,
-            }
-        )
-    return sets
+        sets.append(CandidateSet(removed, utility, dense - utility, predicted, source))
+    return tuple(sets)
 
 
 def _described(limits: Limits, nested: bool) -> list[str]:

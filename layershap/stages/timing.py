@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import fields
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
 from decoder import find_stack
-from decoder.cost.speed import Speed, measure_speed
+from decoder.cost.speed import Speed as TimedSpeed
+from decoder.cost.speed import measure_speed
 from decoder.surgery.repack import Block, Packing, packed, plan_packing
+from layershap.results.recommendations import Speed
 from layershap.runs.workspace import Workspace
 from layershap.stages.contenders import Variant
 from layershap.terminal.console import Steps
 
-__all__ = ["measure_sizes"]
+__all__ = ["Size", "measure_sizes"]
 
 _FEW_TOKENS = 16
-Facts = dict[str, Any]
 
 
-def measure_sizes(work: Workspace, variants: Sequence[Variant]) -> dict[Variant, Facts]:
-    """Of each variant `parameters_saved` and, unless the run times nothing, `speed`.
+@dataclass(frozen=True)
+class Size:
+    """How small and how fast a variant is.
+
+    Attributes:
+        parameters_saved: against the whole model.
+        speed: None where nothing is timed.
+    """
+
+    parameters_saved: int
+    speed: Speed | None = None
+
+
+def measure_sizes(work: Workspace, variants: Sequence[Variant]) -> dict[Variant, Size]:
+    """Measure the size of each variant and, unless the run times nothing, its speed.
 
     Whole layers go; an attention and the MLP of a deeper layer that follow each other share one
     layer where the model allows it; any other half that goes alone is zeroed and saves nothing.
@@ -48,15 +61,12 @@ def measure_sizes(work: Workspace, variants: Sequence[Variant]) -> dict[Variant,
         with packed(model, stack, packing):
             saved[key] = dense - model.num_parameters()
     speeds = _speeds(work, packings, blocks[Variant()]) if work.config.verify.speed_rounds else {}
-    return {
-        variant: {"parameters_saved": saved[key], **speeds.get(key, {})}
-        for variant, key in blocks.items()
-    }
+    return {variant: Size(saved[key], speeds.get(key)) for variant, key in blocks.items()}
 
 
 def _speeds(
     work: Workspace, packings: dict[tuple[Block, ...], Packing], whole: tuple[Block, ...]
-) -> dict[tuple[Block, ...], Facts]:
+) -> dict[tuple[Block, ...], Speed]:
     smaller = [packing for key, packing in packings.items() if key != whole]
     began = time.monotonic()
     with work.console.progress("timing") as update:
@@ -68,10 +78,9 @@ def _speeds(
             progress=None if update is None else lambda *at: update(Steps.since(began, *at)),
             make=packed,
         )
-    found = [_facts(speed) for speed in timed]  # the whole model comes first
+    found = [_kept(speed) for speed in timed]  # the whole model comes first
     return dict(zip([whole, *(packing.blocks for packing in smaller)], found, strict=True))
 
 
-def _facts(speed: Speed) -> Facts:
-    names = [field.name for field in fields(speed) if field.name != "removed"]
-    return {"speed": {name: getattr(speed, name) for name in names}}
+def _kept(speed: TimedSpeed) -> Speed:
+    return Speed(**{name: value for name, value in vars(speed).items() if name != "removed"})

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
 from layershap.errors import UserError
-from layershap.runs.plan import make_plan
-from layershap.runs.workspace import CALIBRATION, Workspace
+from layershap.results.values import Values
+from layershap.runs.design import Round, joined, read_design, read_rounds
+from layershap.runs.recorded import CALIBRATION, RecordedRun
+from layershap.runs.workspace import Workspace
 from layershap.stages.choosing import estimator, has_ends, measured_state
-from layershap.stages.design import Round, joined, read_design, read_rounds
 from layershap.stages.history import error_history
 from layershap.stages.measure import measure_rounds
 from layershap.stages.values import values
-from shapley import State, Values, advise
+from shapley import State, advise
+from shapley import Values as PlayerValues
 
 __all__ = ["Reached", "values_until"]
 
@@ -29,13 +30,13 @@ class Reached:
     """Values that were measured for a standard error.
 
     Attributes:
-        content: of `values.json`.
+        values: as `values.json` holds them.
         reached: whether the largest standard error is at most the one asked for.
         evaluations: coalitions that the values rest on.
         advised: about how many would reach it; None where it is reached, or cannot be told.
     """
 
-    content: dict[str, Any]
+    values: Values
     reached: bool
     evaluations: int
     advised: int | None = None
@@ -58,20 +59,21 @@ def values_until(work: Workspace, target: float, budget: int | None = None) -> R
     """
     if not (math.isfinite(target) and target > 0):
         raise UserError(f"--target-se {target:g}: must be a positive number of {work.utility.unit}")
-    plan = make_plan(work.config, len(work.players))
-    rows = read_design(work)
+    run = work.recorded
+    plan = run.plan
+    rows = read_design(run)
     if plan.exact:
-        return Reached(values(work), True, len(rows))
+        return Reached(values(run), True, len(rows))
     if work.config.measure.design == "fixed":
         raise UserError(
             f"--target-se: the design of {work.directory.path} is fixed; measure it with --design "
             "adaptive"
         )
-    rounds = read_rounds(work, plan) or [Round("fixed", rows)]
+    rounds = read_rounds(run, plan) or [Round("fixed", rows)]
     limit = max(plan.size, min(budget or plan.size, 1 << plan.n))
     size = plan.size
     while True:
-        state, found = _values(work, rows)
+        state, found = _values(run, rows)
         largest = float(found.standard_errors.max())
         if largest <= target or size >= limit:
             break
@@ -83,18 +85,18 @@ def values_until(work: Workspace, target: float, budget: int | None = None) -> R
         before, rows = len(rows), joined(rounds, plan.n)[:size]
         if len(rows) == before:
             break
-    content = values(work, rows=rows)
+    content = values(run, rows=rows)
     if largest <= target:
         return Reached(content, True, len(rows))
     history = [(point.evaluations, point.largest) for point in error_history(state, found)]
     return Reached(content, False, len(rows), advise(history, target, 1 << plan.n))
 
 
-def _values(work: Workspace, rows: Bool[np.ndarray, "m n"]) -> tuple[State, Values]:
-    state = measured_state(work.campaign(CALIBRATION).read(rows), work.config.measure.seed)
+def _values(run: RecordedRun, rows: Bool[np.ndarray, "m n"]) -> tuple[State, PlayerValues]:
+    state = measured_state(run.campaign(CALIBRATION).read(rows), run.config.measure.seed)
     if not has_ends(state):
         raise UserError(
-            f"--target-se: the model without any {work.config.noun} has no finite loss, so that "
+            f"--target-se: the model without any {run.config.noun} has no finite loss, so that "
             "the values are the surrogate's own; leave the target out"
         )
     return state, estimator().result(state)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from cluster import Records
-from layershap.runs.plan import make_plan
-from layershap.runs.workspace import CALIBRATION, Workspace
+from layershap.results.values import VALUES, Values
+from layershap.runs.design import read_design
+from layershap.runs.recorded import CALIBRATION, RecordedRun
 from layershap.stages.choosing import estimator, has_ends, measured_state
 from layershap.stages.confidence import confidence, rankings, text_uncertainty
-from layershap.stages.design import read_design
 from layershap.stages.fit import Fitted, load_fitted
 from layershap.stages.history import budget_to_halve, error_history
 from shapley import (
     State,
     Status,
     TableGame,
-    Values,
     estimate_interactions,
     exact_interactions,
     exact_restricted,
@@ -29,6 +27,7 @@ from shapley import (
     restricted_values,
     surrogate_values,
 )
+from shapley import Values as PlayerValues
 from surrogate import SurrogateGame
 
 __all__ = ["values"]
@@ -37,70 +36,70 @@ _MOST_EXACT_INTERACTIONS = 14
 
 
 def values(
-    work: Workspace,
+    run: RecordedRun,
     fitted: Fitted | None = None,
     rows: Bool[np.ndarray, "m n"] | None = None,
-) -> dict[str, Any]:
+) -> Values:
     """Compute and write `values.json`: Shapley and size-restricted values, interactions.
 
     Args:
-        work: the run.
+        run: measured and fitted.
         fitted: the surrogate; the saved one when omitted.
         rows: measured coalitions that the Shapley values rest on; the design when omitted.
     """
-    plan = make_plan(work.config, len(work.players))
-    records = work.campaign(CALIBRATION).read(read_design(work) if rows is None else rows)
-    fitted = fitted or load_fitted(work)
-    game = fitted.game(work.players)
+    plan = run.plan
+    records = run.campaign(CALIBRATION).read(read_design(run) if rows is None else rows)
+    fitted = fitted or load_fitted(run)
+    game = fitted.game(run.players)
     r = max(plan.counts)
     exact = len(records) == 1 << plan.n and bool(records.ok.all())
     if exact:
-        table = TableGame(_table(records), work.players)
+        table = TableGame(_table(records), run.players)
         restricted = exact_restricted(table, r)
         explained = Explained(exact_values(table), regression_operator(records.coalitions, plan.n))
     else:
-        with work.console.status(f"values within sets of up to {r} removed"):
-            restricted = restricted_values(game, r, seed=work.config.measure.seed)
-        explained = _explained(work, records, fitted)
+        with run.console.status(f"values within sets of up to {r} removed"):
+            restricted = restricted_values(game, r, seed=run.config.measure.seed)
+        explained = _explained(run, records, fitted)
     shapley = explained.values
-    with work.console.status("how sure the values are"):
-        text = text_uncertainty(records, explained.operator, work.config.measure.seed)
+    with run.console.status("how sure the values are"):
+        text = text_uncertainty(records, explained.operator, run.config.measure.seed)
         history = list(error_history(explained.state, shapley)) if explained.state else []
-    interactions, errors = _interactions(exact, records, fitted, work)
-    content = {
-        "fingerprint": work.campaign(CALIBRATION).fingerprint,
-        "unit": work.utility.unit,
-        "utility": work.utility.metric,
-        "shapley": shapley.to_dict(),
-        "shapley_text_standard_errors": None if text is None else text.standard_errors.tolist(),
-        "ranking": rankings(shapley, plan.counts, text, work.config.measure.seed),
-        "error_history": [asdict(point) for point in history],
-        "budget_to_halve_errors": budget_to_halve(plan, history),
-        "restricted": restricted.to_dict(),
-        "restricted_to": r,
-        "interactions": interactions,
-        "interaction_standard_errors": errors,
-    }
-    work.directory.write_json(work.directory.values, content)
-    _say(work, content)
-    return content
+    interactions, errors = _interactions(exact, records, fitted, run)
+    found = Values(
+        fingerprint=run.campaign(CALIBRATION).fingerprint,
+        unit=run.utility.unit,
+        utility=run.utility.metric,
+        shapley=shapley,
+        shapley_text_standard_errors=None if text is None else tuple(text.standard_errors.tolist()),
+        ranking=tuple(rankings(shapley, plan.counts, text, run.config.measure.seed)),
+        error_history=tuple(history),
+        budget_to_halve_errors=budget_to_halve(plan, history),
+        restricted=restricted,
+        restricted_to=r,
+        interactions=_rows(interactions),
+        interaction_standard_errors=None if errors is None else _rows(errors),
+    )
+    VALUES.write(run.directory.path, found)
+    _say(run, found)
+    return found
 
 
-def _say(work: Workspace, content: dict[str, Any]) -> None:
+def _say(run: RecordedRun, found: Values) -> None:
     """Tell the least valuable players, how sure that is, and what surer values would take."""
-    shapley = Values.from_dict(content["shapley"])
-    least = [f"{work.players[i]} ({shapley.values[i]:+.3f})" for i in shapley.ranking()[:3]]
-    work.console.say(f"least valuable {work.config.noun}s: {', '.join(least)}")
-    for line in confidence(content["ranking"]):
-        work.console.say(f"  {line}")
+    shapley = found.shapley
+    least = [f"{run.players[i]} ({shapley.values[i]:+.3f})" for i in shapley.ranking()[:3]]
+    run.console.say(f"least valuable {run.config.noun}s: {', '.join(least)}")
+    for line in confidence(found.ranking):
+        run.console.say(f"  {line}")
     if shapley.status is Status.ROUGH:
-        work.console.warn(shapley.status.value)
-    if content["error_history"]:
-        largest = content["error_history"][-1]["largest"]
-        budget = content["budget_to_halve_errors"]
+        run.console.warn(shapley.status.value)
+    if found.error_history:
+        largest = found.error_history[-1].largest
+        budget = found.budget_to_halve_errors
         more = "" if budget is None else f"; about --budget {budget} would halve it"
-        work.console.say(
-            f"largest standard error {largest:.4f} {work.utility.unit} from {shapley.spent} "
+        run.console.say(
+            f"largest standard error {largest:.4f} {run.utility.unit} from {shapley.spent} "
             f"coalitions{more}"
         )
 
@@ -115,25 +114,29 @@ class Explained:
         state: the measurements, where the values rest on a part of all coalitions.
     """
 
-    values: Values
+    values: PlayerValues
     operator: Float[np.ndarray, "n m"] | None = None
     state: State | None = None
 
 
-def _explained(work: Workspace, records: Records, fitted: Fitted) -> Explained:
-    state = measured_state(records, work.config.measure.seed)
+def _explained(run: RecordedRun, records: Records, fitted: Fitted) -> Explained:
+    state = measured_state(records, run.config.measure.seed)
     if not has_ends(state):
-        work.console.warn(
-            f"The model without any {work.config.noun} has no finite loss: the values are the "
+        run.console.warn(
+            f"The model without any {run.config.noun} has no finite loss: the values are the "
             "surrogate's own."
         )
-        game = SurrogateGame(fitted.regressor, work.players)
-        return Explained(surrogate_values(game, state.n, seed=work.config.measure.seed))
+        game = SurrogateGame(fitted.regressor, run.players)
+        return Explained(surrogate_values(game, state.n, seed=run.config.measure.seed))
     method = estimator()
-    with work.console.status(f"values from {state.spent} coalitions"):
+    with run.console.status(f"values from {state.spent} coalitions"):
         learned = method.learn(state)
         found = method.report(state, learned)
     return Explained(found, learned.operator, state)
+
+
+def _rows(matrix: list[list[float]]) -> tuple[tuple[float, ...], ...]:
+    return tuple(map(tuple, matrix))
 
 
 def _table(records: Records) -> Float[np.ndarray, "M"]:
@@ -144,22 +147,22 @@ def _table(records: Records) -> Float[np.ndarray, "M"]:
 
 
 def _interactions(
-    exact: bool, records: Records, fitted: Fitted, work: Workspace
+    exact: bool, records: Records, fitted: Fitted, run: RecordedRun
 ) -> tuple[list[list[float]], list[list[float]] | None]:
     """Pairwise Shapley interactions and their standard errors (None where they are exact).
 
     The model without any layer gets the surrogate's value. It is often tens of nats from all
     else, and its true value would put the same large number into every pair.
     """
-    n = len(work.players)
+    n = len(run.players)
     if exact and n <= _MOST_EXACT_INTERACTIONS:
         table = _table(records)
         table[0] = fitted.regressor.predict(np.zeros((1, n), dtype=bool))[0]
         return exact_interactions(table).tolist(), None
     known = fitted.coalitions[fitted.used], fitted.utilities[fitted.used]
-    game = SurrogateGame(fitted.regressor, work.players, measured=known)
-    with work.console.status("interactions of all pairs"):
-        estimate = estimate_interactions(game, seed=work.config.measure.seed, calls=_calls(n))
+    game = SurrogateGame(fitted.regressor, run.players, measured=known)
+    with run.console.status("interactions of all pairs"):
+        estimate = estimate_interactions(game, seed=run.config.measure.seed, calls=_calls(n))
     return estimate.values.tolist(), estimate.standard_errors.tolist()
 
 

@@ -2,45 +2,18 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from layershap.report import Report
-from layershap.report.wording import rise
-from layershap.results.set_text import removal_text
+from layershap.results.candidates import CANDIDATES
+from layershap.results.recommendations import RECOMMENDATIONS
 from layershap.runs.directory import RunDirectory
+from layershap.runs.incumbent import Incumbent, measured_incumbents, names_of
 
 if TYPE_CHECKING:
     from cluster import Campaign
 
-__all__ = ["Incumbent", "IncumbentTracker", "incumbents", "put_forward"]
-
-LEADER_SECONDS, LEADER_SHARE = 2.0, 0.02  # between two looks at the ledger, and of the time
-
-
-@dataclass(frozen=True)
-class Incumbent:
-    """A set and what it costs.
-
-    Attributes:
-        count: number of players removed.
-        removed: their names.
-        cost: how much worse than the whole model, in `unit`.
-        unit: of the cost.
-        known_by: ``"verified"`` on held-out text, ``"searched"`` or ``"measured"`` on the
-            calibration text.
-    """
-
-    count: int
-    removed: tuple[str, ...]
-    cost: float | None
-    unit: str
-    known_by: str
+__all__ = ["incumbents"]
 
 
 def incumbents(
@@ -61,105 +34,21 @@ def incumbents(
     """
     players = campaign.players
     if "verify" in finished:
-        found = directory.read_json(directory.recommendations, "verify")["recommendations"]
+        found = RECOMMENDATIONS.read(directory.path).recommendations
         return tuple(
             Incumbent(
-                item["count"],
-                _names(players, item["removed"]),
-                item["difference"],
+                item.count,
+                names_of(players, item.removed),
+                item.difference,
                 "nats per token",
                 "verified",
             )
             for item in found
         )
     if "search" in finished:
-        sets = directory.read_json(directory.candidates, "search")["sets"]
+        chosen = CANDIDATES.read(directory.path).chosen
         return tuple(
-            Incumbent(int(count), _names(players, s[0]["removed"]), s[0]["cost"], unit, "searched")
-            for count, s in sets.items()
-            if s
+            Incumbent(count, names_of(players, best.removed), best.cost, unit, "searched")
+            for count, best in chosen.items()
         )
-    return _measured(campaign, counts, unit)
-
-
-class IncumbentTracker:
-    """Says in a few words the best set that is measured so far; made for progress lines.
-
-    Of several numbers of players it takes what the report would put forward: the largest set whose
-    perplexity rises by no more than the report's tolerance, else the smallest set. Where the
-    utility is no loss per token, it takes the largest set.
-    """
-
-    def __init__(self, campaign: Campaign, counts: Sequence[int], unit: str) -> None:
-        self._campaign, self._counts, self._unit = campaign, counts, unit
-        self._text, self._due = "", -math.inf
-
-    def __call__(self) -> str:
-        """Returns it; empty before there is any. The ledger is read now and then only."""
-        return self.now() if time.monotonic() >= self._due else self._text
-
-    def now(self) -> str:
-        """Returns it, from the ledger as it is now."""
-        began = time.monotonic()
-        self._text = self._said(_measured(self._campaign, self._counts, self._unit))
-        took = time.monotonic() - began
-        self._due = began + max(LEADER_SECONDS, took / LEADER_SHARE)
-        return self._text
-
-    def _said(self, found: Sequence[Incumbent]) -> str:
-        if not found:
-            return ""
-        best = found[-1]
-        if self._unit.startswith("nats"):
-            inside = [b for b in found if b.cost is not None and rise(b.cost) <= Report.tolerance]
-            best = inside[-1] if inside else found[0]
-        players = self._campaign.players
-        named = removal_text(players, [players.index(name) for name in best.removed])
-        return f"best of {best.count} removed so far: {named} at {best.cost:+.2f}"
-
-
-def put_forward(items: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Returns the recommendation that the report puts forward.
-
-    It is the largest set whose perplexity rises by no more than the report's tolerance, interval
-    included, else the smallest set.
-
-    Args:
-        items: of `recommendations.json`; at least one.
-    """
-    inside = [item for item in items if _edge(item) <= Report.tolerance]
-    return inside[-1] if inside else items[0]
-
-
-def _edge(item: Mapping[str, Any]) -> float:
-    upper = item["difference_upper"]
-    edge = item["difference"] if upper is None else upper
-    return math.inf if edge is None else rise(edge)
-
-
-def _measured(campaign: Campaign, counts: Sequence[int], unit: str) -> tuple[Incumbent, ...]:
-    """The best measured set of each count; it may belong to nobody's search."""
-    n, dense = len(campaign.players), math.nan
-    best: dict[int, tuple[float, tuple[int, ...]]] = {}
-    for records in campaign.batches():
-        removed = (~records.coalitions).sum(axis=1)
-        for count in {0, *counts}:
-            rows = np.flatnonzero(records.ok & (removed == count))
-            if not len(rows):
-                continue
-            row = rows[np.argmax(records.utilities[rows])]
-            utility = float(records.utilities[row])
-            if count == 0:
-                dense = utility
-            elif count < n and utility > best.get(count, (-math.inf, ()))[0]:
-                best[count] = utility, tuple(np.flatnonzero(~records.coalitions[row]).tolist())
-    if not math.isfinite(dense):
-        return ()
-    return tuple(
-        Incumbent(count, _names(campaign.players, gone), dense - utility, unit, "measured")
-        for count, (utility, gone) in sorted(best.items())
-    )
-
-
-def _names(players: Sequence[str], removed: Sequence[int]) -> tuple[str, ...]:
-    return tuple(players[player] for player in removed)
+    return measured_incumbents(campaign, counts, unit)

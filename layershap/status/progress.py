@@ -1,26 +1,20 @@
-"""Which stages of a run are finished, and how far the present one is, from what lies on the disk.
-
-A stage is finished when what it wrote belongs to the measurements and to the stages before it. In a
-directory that a `layershap run` is at work on, it must also have been written since that began.
-"""
+"""Which stages of a run are finished, and how far the present one is."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from jaxtyping import Bool
-
-from layershap.runs.directory import RunDirectory
-from layershap.runs.plan import Plan
+from layershap.results.candidates import CANDIDATES
+from layershap.results.recommendations import RECOMMENDATIONS
+from layershap.results.surrogate_fit import SURROGATE_FIT
+from layershap.results.values import VALUES
+from layershap.runs.design import measured_of_design
+from layershap.runs.recorded import CALIBRATION, FINISHED, HELDOUT, STARTED, RecordedRun
 from layershap.runs.stages import STAGES
-from layershap.status.process_info import ProcessInfo
 
 if TYPE_CHECKING:
-    from cluster import Campaign, Ledger
+    from cluster import Ledger
 
 __all__ = ["StageProgress", "finished_stages", "stage_progress"]
 
@@ -42,90 +36,75 @@ class StageProgress:
     at_most: bool = False
 
 
-def finished_stages(
-    directory: RunDirectory, plan: Plan, campaign: Campaign, activity: ProcessInfo
-) -> tuple[str, ...]:
-    """Returns the stages that are done, in order; those after one that is not are left out."""
-    names = list(STAGES)
-    if activity.verb in names:  # a single stage runs: all before it are done
-        return tuple(names[: names.index(activity.verb)])
-    since = activity.since if activity.verb == "run" else 0.0
-    values = _content(directory.values, since)
-    searched = _content(directory.candidates, since)
-    verified = _content(directory.recommendations, since)
-    own = campaign.fingerprint
-    finished = {
-        "measure": _measured(directory, plan, campaign) >= plan.size,
-        "fit": _content(directory.surrogate / "surrogate.json", since) is not None,
-        "values": values is not None and values.get("fingerprint") == own,
-        "search": searched is not None
-        and searched.get("fingerprint") == own
-        and searched.get("budget") == plan.budget,
-        "verify": verified is not None
-        and searched is not None
-        and _verified_sets(verified) == _chosen_sets(searched),
-        "report": _written(directory.report, since),
-    }
-    reached = next((place for place, name in enumerate(names) if not finished[name]), len(names))
-    return tuple(names[:reached])
+def finished_stages(run: RecordedRun) -> tuple[str, ...]:
+    """Look up the stages that are done, in order; those after one that is not are left out.
+
+    A stage is done when its last record in the ledger is that it was finished, after every stage
+    before it was. Stages without any record, of runs of earlier versions, are told by their files.
+
+    Args:
+        run: whose.
+    """
+    began: dict[str, float] = {}
+    ended: dict[str, float] = {}
+    for kind, times in ((STARTED, began), (FINISHED, ended)):
+        for event in run.ledger.events(kind):
+            times[str(event.detail.get("stage"))] = event.time
+    done: list[str] = []
+    before = 0.0
+    for stage in STAGES:
+        if stage in began:
+            finished = ended.get(stage, 0.0) >= max(before, began[stage])
+            before = ended.get(stage, 0.0)
+        else:
+            finished = _is_there(stage, run)
+        if not finished:
+            break
+        done.append(stage)
+    return tuple(done)
 
 
-def stage_progress(
-    stage: str, directory: RunDirectory, plan: Plan, ledger: Ledger
-) -> StageProgress:
-    """Returns how far a stage is, by what lies on the disk."""
+def _is_there(stage: str, run: RecordedRun) -> bool:
+    """Whether a stage has left its file, for the measurements that are there."""
+    path, own = run.directory.path, run.campaign(CALIBRATION).fingerprint
     if stage == "measure":
-        done = _measured(directory, plan, ledger.campaign("calibration"))
-        return StageProgress(done, plan.size)
+        return measured_of_design(run) >= run.plan.size
+    if stage == "fit":
+        return SURROGATE_FIT.found(path) is not None
+    if stage == "values":
+        values = VALUES.found(path)
+        return values is not None and values.fingerprint == own
+    searched = CANDIDATES.found(path)
+    if stage == "search" or searched is None:
+        return searched is not None and searched.fingerprint == own
+    if stage == "verify":
+        verified = RECOMMENDATIONS.found(path)
+        sets = [] if verified is None else [item.removed for item in verified.recommendations]
+        return sets == [best.removed for best in searched.chosen.values()]
+    return run.directory.report.exists()
+
+
+def stage_progress(stage: str, run: RecordedRun) -> StageProgress:
+    """Tell how far a stage is, from the ledger and the files.
+
+    Args:
+        stage: which.
+        run: whose.
+    """
+    plan, ledger = run.plan, run.ledger
+    if stage == "measure":
+        return StageProgress(measured_of_design(run), plan.size)
     if stage == "search" and not plan.exact:
-        extra = ledger.campaign("calibration").counts().total - plan.size
+        extra = run.campaign(CALIBRATION).counts().total - plan.size
         return StageProgress(min(max(0, extra), plan.for_search), plan.for_search, at_most=True)
-    if stage == "verify" and directory.candidates.exists():
-        content = directory.read_json(directory.candidates, "search")
-        sets = {(), *_chosen_sets(content)}
-        sets |= {tuple(r) for by in content["baselines"].values() for r in by.values()}
-        known = "heldout" in ledger.campaign_names()
-        done = ledger.campaign("heldout").counts().total if known else 0
+    searched = CANDIDATES.found(run.directory.path) if stage == "verify" else None
+    if searched is not None:
+        sets = {(), *(best.removed for best in searched.chosen.values())}
+        sets |= {removed for by in searched.baselines.values() for removed in by.values()}
+        done = _total(ledger, HELDOUT)
         return StageProgress(min(done, len(sets)), len(sets), "sets")
     return StageProgress()
 
 
-def _measured(directory: RunDirectory, plan: Plan, campaign: Campaign) -> int:
-    """How many coalitions of the design the ledger has."""
-    rows = _design(directory, plan)
-    return int((~campaign.missing(rows)).sum())
-
-
-def _design(directory: RunDirectory, plan: Plan) -> Bool[np.ndarray, "m n"]:
-    """The coalitions chosen so far, at most as many as the plan asks for."""
-    content = _content(directory.design, 0.0)
-    if not plan.adaptive or content is None:
-        return plan.opening
-    texts = [text for entry in content["rounds"] for text in entry["coalitions"]]
-    rows = np.array([[digit == "1" for digit in text] for text in texts], dtype=bool)
-    return rows.reshape(-1, plan.n)[: plan.size]
-
-
-def _chosen_sets(candidates: dict[str, Any]) -> list[tuple[int, ...]]:
-    return [tuple(sets[0]["removed"]) for sets in candidates["sets"].values() if sets]
-
-
-def _verified_sets(recommendations: dict[str, Any]) -> list[tuple[int, ...]]:
-    return [tuple(item["removed"]) for item in recommendations["recommendations"]]
-
-
-def _written(path: Path, since: float) -> bool:
-    try:
-        return path.stat().st_mtime >= since
-    except OSError:
-        return False
-
-
-def _content(path: Path, since: float) -> dict[str, Any] | None:
-    """A JSON file that was written since; None where it is missing or damaged."""
-    if not _written(path, since):
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+def _total(ledger: Ledger, name: str) -> int:
+    return ledger.campaign(name).counts().total if name in ledger.campaign_names() else 0

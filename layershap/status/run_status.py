@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layershap.results.recommendations import RECOMMENDATIONS
 from layershap.runs.command_line import run_command
 from layershap.runs.config_file import read_config
 from layershap.runs.directory import RunDirectory
-from layershap.runs.plan import make_plan
+from layershap.runs.incumbent import Incumbent
+from layershap.runs.recorded import CALIBRATION, RecordedRun
 from layershap.runs.stages import STAGES
 from layershap.runs.utilities import parse_utilities
-from layershap.status.incumbents import Incumbent, incumbents, put_forward
+from layershap.status.incumbents import incumbents
 from layershap.status.process_info import ProcessInfo, read_process_info
 from layershap.status.progress import StageProgress, finished_stages, stage_progress
-from layershap.terminal.console import clock
+from layershap.terminal.console import Console, clock
 
 if TYPE_CHECKING:
     from cluster import Campaign, Ledger
@@ -104,12 +106,12 @@ def standing(directory: RunDirectory, now: float | None = None) -> RunStatus:
     now = time.time() if now is None else now
     config = read_config(directory.config)
     with Ledger(directory.ledger, readonly=True) as ledger:
-        campaign = ledger.campaign("calibration")
-        plan = make_plan(config, len(campaign.players))
+        run = RecordedRun(config, directory, Console(quiet=True), ledger)
+        campaign, plan = run.campaign(CALIBRATION), run.plan
         activity = read_process_info(directory, ledger, now)
-        finished = finished_stages(directory, plan, campaign, activity)
+        finished = finished_stages(run)
         stage = next((name for name in STAGES if name not in finished), FINISHED)
-        progress = stage_progress(stage, directory, plan, ledger)
+        progress = stage_progress(stage, run)
         unit = parse_utilities(config.utilities)[0].unit
         best = incumbents(directory, campaign, plan.counts, unit, set(finished))
         evaluations, concerns = campaign.counts().total, _concerns(campaign, ledger)
@@ -178,8 +180,8 @@ def _next(stage: str, activity: ProcessInfo, directory: RunDirectory, command: s
     if activity.running and stage != FINISHED:
         return "Wait; Ctrl-C there stops cleanly, and the same command goes on from there."
     if stage == FINISHED:
-        found = directory.read_json(directory.recommendations, "verify")["recommendations"]
-        return put_forward(found)["export"] if found else f"layershap search {directory.path}"
+        best = RECOMMENDATIONS.read(directory.path).put_forward()
+        return f"layershap search {directory.path}" if best is None else best.export
     if stage == "measure":
         return command
     return f"layershap {stage} {directory.path}"

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from layershap.runs.directory import write_whole
+from layershap.files import write_whole
 
 __all__ = ["ProgressSnapshot", "ProgressWriter", "read_beat"]
 

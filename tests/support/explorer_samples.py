@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cluster import Column, Ledger
 from decoder.players import make_roster
+from layershap.results.recommendations import (
+    RECOMMENDATIONS,
+    BaselineVariant,
+    DenseModel,
+    Recommendations,
+    Speed,
+    VerifiedVariant,
+)
+from layershap.results.values import VALUES, Values
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
 from sampling import enumerate_all, stream
@@ -65,12 +74,14 @@ def sample_run(path: Path, kind: str = "layers", depth: int = 9, protect: str = 
         records = campaign.read()
     regressor = SurrogateRegressor(steps=60, members=3, width=16, folds=4, seed=1)
     save(regressor.fit(records.coalitions, records.utilities), directory.surrogate)
-    directory.write_json(directory.values, {"shapley": exact_values(game).to_dict()})
-    directory.write_json(directory.recommendations, _recommendations(game))
+    values = exact_values(game)
+    none = ((0.0,) * n,) * n
+    VALUES.write(path, Values("toy", "nats per token", "nll", values, values, 2, none))
+    RECOMMENDATIONS.write(path, _recommendations(game))
     return directory
 
 
-def _recommendations(game: LayerLoss) -> dict[str, object]:
+def _recommendations(game: LayerLoss) -> Recommendations:
     n = len(game.players)
     whole = OTHER_TEXT * float(game.loss(np.ones((1, n), bool))[0])
     items = []
@@ -82,17 +93,31 @@ def _recommendations(game: LayerLoss) -> dict[str, object]:
         losses = OTHER_TEXT * game.loss(kept)
         order = np.argsort(losses)
         best, other = (_verified(sets[k], float(losses[k]), whole) for k in order[:2])
-        items.append({**best, "baselines": [{"method": "greedy", **other}]})
-    return json.loads(json.dumps({"recommendations": items}))
+        items.append(
+            VerifiedVariant(
+                count=count,
+                names=",".join(map(str, best["removed"])),
+                export="layershap export RUN",
+                against_best=None,
+                source="beam",
+                parameters_saved=50,
+                baselines=(BaselineVariant(method="greedy", **other),),
+                **best,
+            )
+        )
+    dense = DenseModel(
+        nll=whole, difference=0.0, difference_lower=0.0, difference_upper=0.0, parameters=200
+    )
+    return Recommendations("toy", "toy text", 100, "layer", game.players, dense, tuple(items))
 
 
-def _verified(removed: tuple[int, ...], loss: float, whole: float) -> dict[str, object]:
+def _verified(removed: tuple[int, ...], loss: float, whole: float) -> dict[str, Any]:
     return {
-        "removed": list(removed),
+        "removed": removed,
         "nll": loss,
         "perplexity": math.exp(loss),
         "difference": loss - whole,
         "difference_lower": loss - whole - 0.01,
         "difference_upper": loss - whole + 0.01,
-        "speed": {"prefill_ratio": [1.0, 1.1, 1.2], "decode_ratio": [1.0, 1.15, 1.2]},
+        "speed": Speed(1.0, 1.0, (1.0, 1.1, 1.2), (1.0, 1.15, 1.2), 150),
     }

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from layershap.results.recommendations import RECOMMENDATIONS
+
 PLAYERS = tuple(f"L{index}" for index in range(6))
 
 
 def speed(ratio, spread=0.0, memory=1000, parameters=0):
     ends = [ratio - spread, ratio + spread]
     return {
+        "prefill": 1.0,
+        "decode": 1.0,
         "prefill_ratio": [ratio, ratio, ratio],
         "decode_ratio": [ratio, ratio, ratio],
         "prefill_interval": ends,
@@ -29,7 +33,11 @@ def content(rows):
         shared = {"parameters_saved": saved}
         recommendations.append(
             {
+                "count": len(removed),
                 "removed": removed,
+                "names": ",".join(map(str, removed)),
+                "export": "layershap export RUN",
+                "against_best": None,
                 **quality(loss),
                 **shared,
                 "speed": speed(ratio, 0.02, 1000 - saved),
@@ -48,7 +56,20 @@ def content(rows):
             }
         )
     dense = {**quality(0.0, 0.0), "parameters": 1000, "speed": speed(1.0, 0.0, 1000)}
-    return {"players": PLAYERS, "dense": dense, "recommendations": recommendations}
+    return {
+        "fingerprint": "toy",
+        "text": "toy text",
+        "tokens": 100,
+        "noun": "layer",
+        "players": PLAYERS,
+        "dense": dense,
+        "recommendations": recommendations,
+    }
+
+
+def verified(found):
+    """The same as its type."""
+    return RECOMMENDATIONS.from_dict(found)
 
 
 ROWS = [

@@ -221,8 +221,9 @@ def _tooltip(point: FrontierPoint) -> str:
 def _perplexities(canvas: Canvas, report: Report, frame: Frame, y_ticks: Sequence[float]) -> None:
     """Labels the right edge with the perplexity that each cost means."""
     right = frame.left + frame.width
+    whole = math.nan if report.dense is None else report.dense.nll
     canvas.text("perplexity", right + 46, frame.top - 14, cls="name", text_anchor="end")
     for value in y_ticks:
-        perplexity = math.exp(min(700.0, report.dense.nll + value))
+        perplexity = math.exp(min(700.0, whole + value))
         label = fixed(perplexity, 1) if perplexity < 1000 else f"{perplexity:.1e}"
         canvas.text(label, right + 46, frame.y(value) + 4, cls="tick", text_anchor="end")

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from layershap.report.data import ErrorPoint, Report
+from layershap.report.data import Report
 from layershap.report.figures.canvas import Canvas, Figure, Frame, Key, marker, swatch
 from layershap.report.wording import count
+from layershap.results.values import ErrorPoint
 
 __all__ = ["error_figure"]
 

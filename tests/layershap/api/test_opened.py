@@ -21,6 +21,8 @@ from cluster import Ledger
 from layershap.api.frames import interactions_frame, pairs_frame
 from layershap.api.notebook import Card
 from layershap.errors import UserError
+from layershap.results.values import Values
+from shapley import FunctionGame, exact_values
 from tests.support.command_line import call
 
 
@@ -94,12 +96,17 @@ def test_interactions_are_symmetric_and_pairs_are_sorted(run):
 
 
 def test_interaction_errors_follow_their_pair():
-    content = {
-        "unit": "u",
-        "shapley": {"players": ["a", "b", "c"]},
-        "interactions": [[0, 1, -3], [1, 0, None], [-3, None, 0]],
-        "interaction_standard_errors": [[0, 0.1, 0.3], [0.1, 0, 0.2], [0.3, 0.2, 0]],
-    }
+    worth = exact_values(FunctionGame(lambda kept: kept.sum(axis=1), ("a", "b", "c")))
+    content = Values(
+        fingerprint="toy",
+        unit="u",
+        utility="nll",
+        shapley=worth,
+        restricted=worth,
+        restricted_to=1,
+        interactions=((0, 1, -3), (1, 0, np.nan), (-3, np.nan, 0)),
+        interaction_standard_errors=((0, 0.1, 0.3), (0.1, 0, 0.2), (0.3, 0.2, 0)),
+    )
     pairs = pairs_frame(content)
     assert pairs.iloc[0].tolist() == ["a", "c", -3.0, 0.3]
     assert pairs.iloc[1].tolist() == ["a", "b", 1.0, 0.1]

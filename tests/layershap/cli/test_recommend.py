@@ -9,15 +9,16 @@ import pytest
 from layershap.errors import UserError
 from layershap.results.frontier import points
 from layershap.results.limits import Limits
+from layershap.results.recommendations import RECOMMENDATIONS
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
 from layershap.stages.recommend import recommend
 from tests.support.command_line import call
-from tests.support.recommendation_samples import ROWS, content
+from tests.support.recommendation_samples import ROWS, content, verified
 
 
 def choose(rows=ROWS, **limits):
-    return recommend(points(content(rows)), Limits(**limits))
+    return recommend(points(verified(content(rows))), Limits(**limits))
 
 
 @pytest.mark.parametrize(
@@ -125,20 +126,20 @@ def test_without_speeds_the_smallest_set_is_named():
         del item["speed"]
         for rival in item.get("baselines", ()):
             del rival["speed"]
-    answer = recommend(points(whole), Limits(max_loss=0.055))
+    answer = recommend(points(verified(whole)), Limits(max_loss=0.055))
     assert answer.point.removed == (2, 4)
     assert answer.reason.startswith("smallest")
     for limits in (Limits(min_speedup=1.1), Limits(max_memory=1.0)):
         with pytest.raises(UserError, match="was not measured; run layershap verify again"):
-            recommend(points(whole), limits)
+            recommend(points(verified(whole)), limits)
 
 
 def test_being_sure_needs_intervals():
     whole = content([(([4], 0.02, 1.1), [])])
     whole["recommendations"][0].update(difference_lower=None, difference_upper=None)
     with pytest.raises(UserError, match="for sure: no set has an interval"):
-        recommend(points(whole), Limits(max_loss=1.0, sure=True))
-    assert recommend(points(whole), Limits(max_loss=1.0)).point.removed == (4,)
+        recommend(points(verified(whole)), Limits(max_loss=1.0, sure=True))
+    assert recommend(points(verified(whole)), Limits(max_loss=1.0)).point.removed == (4,)
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def run(tmp_path):
     directory.write_config(RunConfig())
     found = content(ROWS)
     found["recommendations"][1]["warnings"] = ["perplexity hardly changes, but piqa falls"]
-    directory.write_json(directory.recommendations, found)
+    RECOMMENDATIONS.write(directory.path, verified(found))
     return directory.path
 
 

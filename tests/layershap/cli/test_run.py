@@ -20,6 +20,7 @@ from layershap.runs.workspace import open_workspace
 from layershap.stages.until import values_until
 from layershap.terminal.console import Console
 from sampling import keys
+from shapley import Status
 from tests.support.command_line import call
 from tests.support.tiny_run import OPTIONS, refused
 
@@ -155,7 +156,7 @@ def test_values_go_on_until_they_are_sure(finished, tmp_path):
         assert some.advised is None or some.advised > 28
         everything = values_until(work, 1e-9, budget=99)
         assert everything.reached
-        assert everything.content["shapley"]["status"] == "EXACT"
+        assert everything.values.shapley.status is Status.EXACT
         assert work.campaign("calibration").counts().total == 32
         with pytest.raises(UserError, match="--target-se -1"):
             values_until(work, -1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import yaml
 
 from layershap.export.notes import measured_facts, model_card
+from layershap.results.recommendations import RECOMMENDATIONS
 
 WHOLE = {
     "nll": 2.5,
@@ -27,27 +28,37 @@ LESS = {
     "top1": 0.865,
     "tasks": {"words.acc": {"value": 0.7, "difference": -0.05, "lower": -0.1, "upper": 0.0}},
     "speed": {
+        "prefill": 1.0,
+        "decode": 1.0,
         "parameters": 800,
         "prefill_ratio": [1.1, 1.2, 1.3],
         "decode_ratio": [1.2, 1.25, 1.4],
     },
 }
-VERIFIED = {
-    "fingerprint": "f",
-    "text": "held-out.txt",
-    "tokens": 8160,
-    "dense": WHOLE,
-    "recommendations": [
-        {
-            "removed": [2],
-            **LESS,
-            "baselines": [
-                {"removed": [1, 0], **LESS, "nll": 2.75},
-                {"removed": [3], **LESS, "merges": [[2, [3]]]},
-            ],
-        }
-    ],
-}
+VERIFIED = RECOMMENDATIONS.from_dict(
+    {
+        "fingerprint": "f",
+        "text": "held-out.txt",
+        "tokens": 8160,
+        "noun": "layer",
+        "players": [f"L{layer}" for layer in range(5)],
+        "dense": WHOLE,
+        "recommendations": [
+            {
+                "count": 1,
+                "removed": [2],
+                "names": "2",
+                "export": "layershap export RUN",
+                "against_best": None,
+                **LESS,
+                "baselines": [
+                    {"method": "greedy", "removed": [1, 0], **LESS, "nll": 2.75},
+                    {"method": "LaCo", "removed": [3], **LESS, "merges": [[2, [3]]]},
+                ],
+            }
+        ],
+    }
+)
 FACTS = {
     "base_model": "Qwen/Qwen3-0.6B",
     "base_is_local": False,
@@ -86,7 +97,7 @@ def test_facts_are_those_of_the_very_set():
     assert baseline["this"]["nll"] == 2.75
     assert measured_facts(VERIFIED, [2, 3]) is None
     assert measured_facts(VERIFIED, [3]) is None, "layers that are merged are not left out"
-    assert measured_facts({}, [2]) is None
+    assert measured_facts(None, [2]) is None
 
 
 def test_the_card_tells_what_is_known():

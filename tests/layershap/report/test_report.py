@@ -13,7 +13,6 @@ import pytest
 
 from layershap.report import (
     BaselineSet,
-    ErrorPoint,
     PairedDifference,
     Ranking,
     Report,
@@ -30,6 +29,7 @@ from layershap.report.summary import (
 )
 from layershap.report.wording import fixed, signed
 from layershap.results.estimate import Estimate
+from layershap.results.values import ErrorPoint
 from tests.support.report_samples import DENSE_NLL, QuadraticCost, sample_report
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}

@@ -17,7 +17,7 @@ from layershap.results.frontier import (
     non_dominated,
     points,
 )
-from tests.support.recommendation_samples import ROWS, content
+from tests.support.recommendation_samples import ROWS, content, verified
 
 
 def find(found, method, removed):
@@ -25,7 +25,7 @@ def find(found, method, removed):
 
 
 def test_points_hold_what_was_verified():
-    found = points(content(ROWS))
+    found = points(verified(content(ROWS)))
     assert [p.method for p in found] == [
         WHOLE, OWN, "greedy", "deep", OWN, "greedy", OWN, "merging",
     ]  # fmt: skip
@@ -38,7 +38,7 @@ def test_points_hold_what_was_verified():
 
 
 def test_equal_sets_stay_and_worse_ones_go():
-    found = points(content(ROWS))
+    found = points(verified(content(ROWS)))
     everywhere = frozenset(AXES)
     assert found[0].on_frontier == everywhere, "nothing costs less than the whole model"
     assert find(found, OWN, [4]).on_frontier == everywhere
@@ -51,17 +51,17 @@ def test_equal_sets_stay_and_worse_ones_go():
 
 def test_speed_beyond_noise_counts():
     rows = [(([4], 0.02, 1.10), [("deep", [5], 0.30, 1.30, None)])]
-    found = find(points(content(rows)), "deep", [5])
+    found = find(points(verified(content(rows))), "deep", [5])
     assert found.on_frontier == {"decode", "prefill"}
 
 
 def test_larger_sets_are_not_lost_in_the_noise_of_smaller_models():
     """A smaller model whose speed interval meets a larger one's is not faster for that."""
     rows = [(([4], 0.02, 1.10), []), (([2, 4], 0.05, 1.12), [])]
-    found = points(content(rows))
+    found = points(verified(content(rows)))
     assert "decode" in find(found, OWN, [2, 4]).on_frontier, "its own median is higher"
     rows = [(([4], 0.02, 1.10), []), (([2, 4], 0.05, 1.09), [])]
-    assert "decode" not in find(points(content(rows)), OWN, [2, 4]).on_frontier
+    assert "decode" not in find(points(verified(content(rows))), OWN, [2, 4]).on_frontier
 
 
 def test_what_was_not_measured_is_on_no_frontier():
@@ -70,7 +70,7 @@ def test_what_was_not_measured_is_on_no_frontier():
         del item["speed"]
         for rival in item.get("baselines", ()):
             del rival["speed"]
-    found = points(whole)
+    found = points(verified(whole))
     assert not any(p.measured or p.on_frontier & {"decode", "prefill", "memory"} for p in found)
     assert find(found, OWN, [2, 4]).on_frontier == {"count", "parameters"}
 
@@ -78,7 +78,7 @@ def test_what_was_not_measured_is_on_no_frontier():
 def test_sets_without_a_finite_loss_are_left_out():
     rows = content(ROWS)
     rows["recommendations"][0].update(difference=None, difference_lower=None, difference_upper=None)
-    found = points(rows)
+    found = points(verified(rows))
     assert not [p for p in found if p.method == OWN and p.count == 1]
     assert "count" in find(found, "greedy", [4]).on_frontier
 

@@ -28,11 +28,6 @@ TOKEN = "0123456789abcdef"
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = sample_run(tmp_path_factory.mktemp("served") / "toy", "sublayers", 4, "0")
-    content = json.loads(directory.recommendations.read_text())
-    for item in content["recommendations"]:
-        item |= {"count": len(item["removed"]), "parameters_saved": 50, "source": "beam"}
-    content |= {"players": open_run(directory.path).players, "dense": {"parameters": 200}}
-    directory.write_json(directory.recommendations, content)
     return directory.path
 
 

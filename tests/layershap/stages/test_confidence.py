@@ -7,10 +7,11 @@ import pytest
 
 from cluster import Column
 from cluster.ledger.records import Records
+from layershap.results.values import ErrorPoint
 from layershap.runs.config import RunConfig
 from layershap.runs.plan import make_plan
 from layershap.stages.confidence import TextErrors, confidence, rankings, text_uncertainty
-from layershap.stages.history import ErrorPoint, budget_to_halve, error_history
+from layershap.stages.history import budget_to_halve, error_history
 from sampling import campaign_design, stream
 from shapley import FunctionGame, Status, Values, regression_operator, start
 from surrogate.process.adaptive import AdaptiveValues
@@ -28,11 +29,11 @@ def estimated(values, errors, status=Status.QUADRATURE, **more):
 
 def test_far_apart_is_sure_and_near_is_not():
     sure, unsure = (rankings(estimated(np.arange(N), e), [2], None, 0) for e in (0.05, 2.0))
-    assert [entry["k"] for entry in sure] == [2, 3]
-    assert sure[0]["players"] == ["L0", "L1"]
-    assert sure[0]["probability"] > 0.99
-    assert 0.05 < unsure[0]["probability"] < 0.5
-    assert sure[0]["probability_on_such_text"] is None
+    assert [entry.k for entry in sure] == [2, 3]
+    assert sure[0].players == ("L0", "L1")
+    assert sure[0].probability > 0.99
+    assert 0.05 < unsure[0].probability < 0.5
+    assert sure[0].probability_on_such_text is None
     assert confidence(sure, 2)[-1] == "the 2 least valuable are L0, L1: over 99 %"
     assert len(confidence(unsure)) == 4, "three players and their set"
 
@@ -41,8 +42,10 @@ def test_the_text_makes_less_sure_even_of_exact_values():
     text = TextErrors(np.full(N, 2.0), 4.0 * np.eye(N))
     exact = estimated(np.arange(N), 0.0, Status.EXACT)
     entry = rankings(exact, [1], text, 0)[0]
-    assert entry["probability"] == 1.0
-    assert 0.2 < entry["probability_on_such_text"] < 0.7
+    assert entry.probability == 1.0
+    wider = entry.probability_on_such_text
+    assert wider is not None
+    assert 0.2 < wider < 0.7
     told = confidence([entry])
     assert told[0] == "the ranking is exact on the calibration text"
     assert told[1].startswith("L0 is the least valuable, on text of this kind in general: ")
@@ -51,7 +54,7 @@ def test_the_text_makes_less_sure_even_of_exact_values():
 def test_errors_that_all_players_share_leave_the_ranking_sure():
     text = TextErrors(np.full(N, 2.0), np.full((N, N), 4.0))
     entry = rankings(estimated(np.arange(N), 0.05), [3], text, 0)[0]
-    assert entry["probability_on_such_text"] > 0.99
+    assert (entry.probability_on_such_text or 0.0) > 0.99
 
 
 @pytest.mark.parametrize(

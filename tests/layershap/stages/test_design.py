@@ -11,11 +11,11 @@ import pytest
 from cluster import Ledger
 from layershap.errors import UserError
 from layershap.runs.config_file import read_config
+from layershap.runs.design import joined, read_design, read_rounds
 from layershap.runs.directory import RunDirectory
 from layershap.runs.plan import make_plan
 from layershap.runs.workspace import open_workspace
 from layershap.stages.choosing import next_round
-from layershap.stages.design import joined, read_design, read_rounds
 from layershap.stages.measure import measure
 from layershap.terminal.console import Console
 from sampling import keys
@@ -87,7 +87,7 @@ def again(run, **changes):
     """Measure in a directory once more; returns the design and its utilities."""
     with opened(run, **changes) as work:
         measure(work)
-        rows = read_design(work)
+        rows = read_design(work.recorded)
         return rows, work.campaign("calibration").read(rows).utilities
 
 
@@ -95,8 +95,8 @@ def test_a_part_of_the_design_is_chosen_after_the_opening(measured):
     run, err = measured
     with opened(run) as work:
         plan = make_plan(work.config, 5)
-        rounds = read_rounds(work, plan)
-        rows = read_design(work)
+        rounds = read_rounds(work.recorded, plan)
+        rows = read_design(work.recorded)
     assert [r.kind for r in rounds] == ["opening", *["chosen"] * (len(rounds) - 1)]
     assert len(rounds) > 1
     np.testing.assert_array_equal(rounds[0].coalitions, plan.opening)
@@ -118,7 +118,7 @@ def test_a_run_that_ended_anywhere_goes_the_same_way(measured, run, rounds):
         (run / "design.json").write_text(before)
         forget(run, last[: len(last) // 2])
     with opened(run) as work, pytest.raises(UserError, match="of the design's 20 coalitions") as e:
-        read_design(work)
+        read_design(work.recorded)
     assert "\n" not in str(e.value)
     for found, wanted in zip(again(run), expected, strict=True):
         np.testing.assert_array_equal(found, wanted)
@@ -136,16 +136,16 @@ def test_a_fixed_design_is_decided_beforehand(everything, checkpoint, tmp_path):
     assert "round" not in err
     assert not (run / "design.json").exists()
     with opened(run) as work:
-        rows = read_design(work)
+        rows = read_design(work.recorded)
         np.testing.assert_array_equal(rows, make_plan(work.config, 5).design)
     (run / "run.toml").write_text((run / "run.toml").read_text().replace('"fixed"', '"adaptive"'))
     with opened(run) as work:  # as runs were before designs had rounds
-        np.testing.assert_array_equal(read_design(work), rows)
+        np.testing.assert_array_equal(read_design(work.recorded), rows)
 
 
 def test_a_larger_budget_goes_on_from_the_design(run):
     with opened(run) as work:
-        before = read_design(work)
+        before = read_design(work.recorded)
     rows, _ = again(run, budget=30)
     assert len(rows) == 24
     np.testing.assert_array_equal(rows[:20], before)
@@ -168,7 +168,7 @@ def test_without_a_finite_empty_model_the_design_is_fixed(run):
     rows, utilities = again(run)
     with opened(run) as work:
         plan = make_plan(work.config, 5)
-        rounds = read_rounds(work, plan)
+        rounds = read_rounds(work.recorded, plan)
     assert [r.kind for r in rounds] == ["opening", "fixed"]
     assert {*keys(rows)} == {*keys(plan.design)}
     assert np.isfinite(utilities).sum() == len(rows) - 1
@@ -178,14 +178,14 @@ def test_what_has_no_finite_loss_is_not_chosen_again(run):
     keep_rounds(run, 1)
     with opened(run) as work:
         plan = make_plan(work.config, 5)
-        bad = joined(read_rounds(work, plan), 5)[8:11]
+        bad = joined(read_rounds(work.recorded, plan), 5)[8:11]
     forget(run, bad, non_finite=True)
     rows, utilities = again(run)
     assert len({*keys(rows)}) == len(rows) == plan.size
     assert np.isfinite(utilities).sum() == len(rows) - 3
     with opened(run) as work:
-        rounds = read_rounds(work, plan)
-        everything = next_round(work, plan, rounds, 32)
+        rounds = read_rounds(work.recorded, plan)
+        everything = next_round(work.recorded, plan, rounds, 32)
         assert everything is not None
         assert not {*keys(everything.coalitions)} & {*keys(rows)}
 
@@ -195,7 +195,7 @@ def test_what_has_no_finite_loss_is_not_chosen_again(run):
     [
         (lambda c: "{", "damaged"),
         (lambda c: "[]", "damaged"),
-        (lambda c: json.dumps({**c, "rounds": [{"number": 1}]}), "no entry 'kind'"),
+        (lambda c: json.dumps({**c, "rounds": [{"number": 1}]}), "rounds.0.kind"),
         (lambda c: json.dumps(c).replace("11111", "1111x"), "not 5 digits"),
         (lambda c: json.dumps({**c, "rounds": c["rounds"][1:]}), "numbered"),
         (lambda c: json.dumps(c).replace('"opening"', '"guessed"'), "guessed"),
@@ -228,6 +228,6 @@ def test_values_go_on_until_they_are_sure_enough_or_say_what_it_takes(run):
     assert "--target-se 1e-12 is not reached with 26 coalitions" in err
     with opened(run) as work:
         plan = make_plan(work.config, 5)
-        assert len(joined(read_rounds(work, plan), 5)) == 26
-        assert len(read_design(work)) == plan.size == 20
+        assert len(joined(read_rounds(work.recorded, plan), 5)) == 26
+        assert len(read_design(work.recorded)) == plan.size == 20
     assert "--target-se" in refused("values", run, "--budget", 26)

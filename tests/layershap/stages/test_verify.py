@@ -16,6 +16,8 @@ from decoder.baselines import Merge, merged
 from decoder.surgery.delete import reduced
 from layershap.demo.corpus import documents
 from layershap.errors import UserError
+from layershap.results.baseline_sets import BASELINE_SETS, BaselineSets, MethodSets
+from layershap.results.candidates import CANDIDATES, Candidates, CandidateSet
 from layershap.runs.config import RunConfig
 from layershap.runs.config_file import checked_config, read_config
 from layershap.runs.directory import RunDirectory
@@ -30,6 +32,13 @@ from shapley.uncertainty.paired import matched_interval, paired_interval
 from tests.support.command_line import call
 
 MERGES = [[1, [2]]]
+BEST = ((1, (3,)), (2, (1, 3)))
+
+
+def method(sets, merges=None):
+    """What `baselines.json` holds of a method."""
+    utilities = dict.fromkeys(sets, -3.0)
+    return MethodSets("a paper", 10, 100, None, 1.0, sets, utilities, merges)
 
 
 def items(path, count=24):
@@ -77,20 +86,17 @@ def verified(checkpoint, tmp_path_factory, ray_address):
     directory.write_config(config)
     with open_workspace(config, directory, Console(quiet=True)) as work:
         fingerprint = work.campaign("calibration").fingerprint
-    best = {"cost": 0.1, "source": "beam", "predicted": None}
-    directory.write_json(
-        directory.candidates,
-        {
-            "fingerprint": fingerprint,
-            "sets": {1: [{"removed": [3], **best}], 2: [{"removed": [1, 3], **best}]},
-            "baselines": {"greedy": {1: [3], 2: [3, 4]}, "reverse order": {1: [4], 2: [3, 4]}},
-        },
+    sets = {count: (CandidateSet(removed, -3.0, 0.1, None, "beam"),) for count, removed in BEST}
+    heuristics = {"greedy": {1: (3,), 2: (3, 4)}, "reverse order": {1: (4,), 2: (3, 4)}}
+    CANDIDATES.write(
+        directory.path,
+        Candidates(fingerprint, 20, 20, 0, False, True, {1: 0.0, 2: 0.0}, (), sets, heuristics),
     )
     published = {
-        "greedy": {"sets": {1: [2], 2: [2, 3], 3: [2, 3, 4]}, "merges": None},
-        "LaCo": {"sets": {1: [2]}, "merges": {1: MERGES}},
+        "greedy": method({1: (2,), 2: (2, 3), 3: (2, 3, 4)}),
+        "LaCo": method({1: (2,)}, {1: ((1, (2,)),)}),
     }
-    directory.write_json(directory.baselines, {"fingerprint": fingerprint, "methods": published})
+    BASELINE_SETS.write(directory.path, BaselineSets(fingerprint, published))
     status, _, err = call("verify", directory.path)
     assert status == 0, err
     return directory, json.loads(directory.recommendations.read_text())
@@ -233,7 +239,7 @@ def test_measurements_of_another_run_are_left_out(verified, tmp_path):
     shutil.copytree(directory.path, tmp_path / "run")
     copy = RunDirectory(tmp_path / "run")
     content = json.loads(copy.baselines.read_text())
-    copy.write_json(copy.baselines, content | {"fingerprint": "other"})
+    copy.baselines.write_text(json.dumps(content | {"fingerprint": "other"}))
     status, _, err = call("verify", copy.path)
     assert status == 0, err
     assert "belongs to other measurements" in err
@@ -288,7 +294,7 @@ def test_numbers_that_are_not_finite_have_no_interval_and_raise_nothing():
     found = held_out(0.01, 0.01, 150)
     nll = found.metrics[PART]["nll"]
     nll[3] = np.inf
-    facts = found.facts(PART)
+    facts = found.quality(PART)
     assert np.isnan([facts["nll"], facts["difference"], facts["difference_lower"]]).all()
     assert np.isnan(found.difference(PART, PART)).all()
     assert found.warnings(PART) == []
@@ -345,7 +351,10 @@ def test_halves_that_share_a_layer_are_saved_and_lone_ones_are_not(checkpoint, t
         sizes = [
             sum(p.numel() for p in layer.parameters()) for layer in find_stack(work.model).layers
         ]
-    saved = [found[variant]["parameters_saved"] for variant in (Variant(), pair, lone, both)]
+    saved = [found[variant].parameters_saved for variant in (Variant(), pair, lone, both)]
     assert saved == [0, sizes[1], 0, sizes[3]]
-    assert found[pair]["speed"]["parameters"] == found[both]["speed"]["parameters"]
-    assert found[lone]["speed"]["parameters"] == found[Variant()]["speed"]["parameters"]
+    timed = {variant: size.speed for variant, size in found.items()}
+    assert all(speed is not None for speed in timed.values())
+    parameters = {variant: speed.parameters for variant, speed in timed.items() if speed}
+    assert parameters[pair] == parameters[both]
+    assert parameters[lone] == parameters[Variant()]

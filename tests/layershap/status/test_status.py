@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,15 +20,19 @@ import pytest
 from cluster import Ledger
 from cluster.ledger.lock_holder import find_lock_holder
 from layershap.cli import commands
+from layershap.files import write_whole
 from layershap.runs.command_line import run_command
 from layershap.runs.config import RunConfig
 from layershap.runs.config_file import checked_config, read_config
-from layershap.runs.directory import RunDirectory, write_whole
+from layershap.runs.directory import RunDirectory
+from layershap.runs.incumbent import IncumbentTracker
+from layershap.runs.recorded import FINISHED, STARTED, RecordedRun, open_recorded
 from layershap.runs.stages import STAGES
 from layershap.stages.pipeline import STAGES as PIPELINE
-from layershap.status.incumbents import IncumbentTracker
 from layershap.status.process_info import ProcessInfo, verb
+from layershap.status.progress import finished_stages
 from layershap.status.run_status import standing
+from layershap.terminal.console import Console
 from layershap.terminal.progress_file import ProgressWriter, read_beat
 from tests.support.command_line import call
 
@@ -255,22 +260,35 @@ def test_the_leader_of_the_measurements(copy):
     assert own == records.utilities[(~records.coalitions).sum(axis=1) == 2].max()
 
 
-def test_what_an_older_run_left_is_not_done_in_a_new_one(copy):
-    from layershap.runs.plan import make_plan
-    from layershap.status.progress import finished_stages
+def stages_done(directory):
+    with Ledger(directory.ledger, readonly=True) as ledger:
+        run = RecordedRun(read_config(directory.config), directory, Console(quiet=True), ledger)
+        return finished_stages(run)
 
-    config, now = read_config(copy.config), time.time()
-    with Ledger(copy.ledger, readonly=True) as ledger:
-        campaign = ledger.campaign("calibration")
-        plan = make_plan(config, len(campaign.players))
 
-        def finished(command, since):
-            activity = ProcessInfo(1, since, command, None, 0.0, None)
-            return finished_stages(copy, plan, campaign, activity)
+def test_a_stage_that_begins_again_is_not_done_nor_what_follows_it(copy):
+    assert stages_done(copy) == tuple(STAGES)
+    with open_recorded(read_config(copy.config), copy, Console(quiet=True)) as run:
+        with suppress(ZeroDivisionError), run.stage("values"):
+            raise ZeroDivisionError
+        assert finished_stages(run) == ("measure", "fit")
+        with run.stage("values"):
+            pass
+        assert finished_stages(run) == ("measure", "fit", "values"), "the search is older"
+        for stage in ("search", "verify", "report"):
+            with run.stage(stage):
+                pass
+    assert stages_done(copy) == tuple(STAGES)
 
-        assert finished("run", now + 60) == ("measure",)
-        assert finished("run", 0.0) == tuple(STAGES)
-        assert finished("search", now + 60) == ("measure", "fit", "values")
+
+def test_a_run_of_an_earlier_version_is_told_by_its_files(copy):
+    with Ledger(copy.ledger) as ledger, ledger.transaction() as db:
+        db.execute("DELETE FROM events WHERE kind IN (?, ?)", (STARTED, FINISHED))
+    assert stages_done(copy) == tuple(STAGES)
+    copy.recommendations.unlink()
+    assert stages_done(copy) == ("measure", "fit", "values", "search")
+    copy.values.unlink()
+    assert stages_done(copy) == ("measure", "fit")
 
 
 @pytest.mark.parametrize(
