@@ -17,7 +17,7 @@ from tests.support.typed_commands import blocks
 
 EVERY = [*PAGES, *BESIDE]
 FOLDERS = {*ROOMS, "tests", "docs", "examples", "benchmarks", "reports", ".ci"}
-FILES = ("layershap.json",)
+FILES = ("layershap.json", "surrogate.json")
 WRITTEN = ("docs/_build",)  # by a build, and so in no checkout
 
 
