@@ -12,7 +12,7 @@ from sphinx.application import Sphinx
 
 from layershap.cli import commands
 from layershap.cli.options import Configured
-from layershap.runs.config import SETTINGS, Setting
+from layershap.runs.config import SETTINGS
 
 __all__ = ["setup"]
 
@@ -47,17 +47,14 @@ class CommandOptions(Directive):
 
 
 def _groups(command: click.Command, context: click.Context) -> dict[str, list[tuple[str, str]]]:
-    """Options by the headings that `--help` gives them; one without a name where it has none."""
+    """Options by their tables of `run.toml`; under no name those that are in none."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for option in command.params:
         record = option.get_help_record(context)
         if record is None or not isinstance(option, click.Option):
             continue
-        field = SETTINGS.get(option.name or "")
-        setting = (
-            next((m for m in field.metadata if isinstance(m, Setting)), None) if field else None
-        )
-        group = setting.group if setting and isinstance(command, Configured) else ""
+        setting = SETTINGS.get(option.name or "")
+        group = f"[{setting.section}]" if setting and isinstance(command, Configured) else ""
         groups.setdefault(group, []).append(record)
     return dict(sorted(groups.items(), key=lambda item: item[0] != ""))
 

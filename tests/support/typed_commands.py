@@ -19,8 +19,8 @@ from layershap.results.set_text import parse_counts
 from layershap.runs.config import SETTINGS
 from layershap.runs.config_file import checked_config
 from layershap.runs.utilities import parse_utilities
+from tests.support.doc_pages import ROOT
 
-ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SHELLS = ("sh", "bash", "console")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.S | re.M)
@@ -75,11 +75,14 @@ def check_layershap(words):
     assert name in COMMANDS, f"no command {name}"
     command = commands.get_command(click.Context(commands), name)
     assert command is not None
-    if isinstance(command, click.Group) and words:
-        command = command.commands[words.pop(0)]
-    if not words:
+    while isinstance(command, click.Group) and words:
+        context = click.Context(command)
+        name, command = f"{name} {words[0]}", command.get_command(context, words.pop(0))
+        assert command is not None, f"no command {name}"
+    if not words or words == ["--help"]:
         return  # the command is only named, as in a sentence
-    if words == ["--help"]:
+    if len(words) == 1 and words[0].isupper():
+        assert any(isinstance(parameter, click.Argument) for parameter in command.params), words
         return
     given = command.make_context(name, list(words)).params
     if name in ("run", "measure", "doctor"):
@@ -87,10 +90,10 @@ def check_layershap(words):
     elif name == "baselines":
         methods = next(value for key, value in given.items() if key.startswith("method"))
         find_baselines(methods)
-    elif name == "values":
+    elif name == "game values":
         make_estimator(given["method"])
-    counts = given.get("counts") or (given.get("remove") if name == "search" else None)
-    if counts:
+    counts = given.get("counts", given.get("count"))
+    if isinstance(counts, str):
         parse_counts(counts)
 
 
