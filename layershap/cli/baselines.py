@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from layershap.cli.moved import refused_counts, refused_remove
 from layershap.cli.options import read_run
 from layershap.errors import UserError
 from layershap.terminal.console import Console
@@ -39,17 +40,19 @@ _COUNTS_A_TABLE = 6
     help="Evaluations for each method that can spend any number. [default: the run's budget]",
 )
 @click.option(
-    "--counts",
+    "--count",
     metavar="COUNTS",
     help="Numbers of players to remove, as 1-4 or 2,4,8. [default: the run's]",
 )
 @click.option("--list", "list_wanted", is_flag=True, help="Name the methods and end.")
 @click.option("--json", "json_wanted", is_flag=True, help="Print one JSON object.")
+@refused_counts
+@refused_remove
 def baselines(
     run: Path | None,
     methods: tuple[str, ...],
     budget: int | None,
-    counts: str | None,
+    count: str | None,
     list_wanted: bool,
     json_wanted: bool,
 ) -> None:
@@ -71,9 +74,7 @@ def baselines(
     console = Console()
     with open_workspace(config, directory, console) as work:
         n = len(work.players)
-        wanted = config.counts(n)
-        if counts is not None:
-            wanted = _counts(config.model_copy(update={"remove": counts}), n, counts)
+        wanted = (config if count is None else config.changed(count=count)).counts(n)
         names = None if not methods or "all" in methods else methods
         content = run_baselines(work, names, wanted, budget)
         noun, unit, tokens = config.noun, work.utility.unit, work.texts.calibration.tokens.size
@@ -85,13 +86,6 @@ def baselines(
         some = wanted[first : first + _COUNTS_A_TABLE]
         _table(console, content, own, some, f"Cost in {unit} by number of {noun}s removed")
     click.echo(f"All of it: {directory.baselines}")
-
-
-def _counts(config: Any, n: int, given: str) -> list[int]:
-    try:
-        return config.counts(n)
-    except UserError as error:
-        raise UserError(str(error).replace("--remove", "--counts", 1)) from None
 
 
 def _list(json_wanted: bool) -> None:

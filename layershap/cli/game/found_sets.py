@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from layershap.cli.outcomes import number, power
+from layershap.cli.game.outcomes import number, power
 from layershap.games.set_search import SetRequest
 from layershap.terminal.console import Console
 from shapley.search import Candidate, FoundSets
