@@ -12,7 +12,7 @@ from sphinx.application import Sphinx
 
 from layershap.cli import commands
 from layershap.cli.options import Configured
-from layershap.runs.config import SETTINGS, Setting
+from layershap.runs.config import SETTINGS
 
 __all__ = ["setup"]
 
@@ -32,7 +32,9 @@ class CommandOptions(Directive):
         path = f"layershap {name}"
         if len(self.arguments) > 1:
             path = f"{path} {self.arguments[1]}"
-            command = command.commands[self.arguments[1]]  # type: ignore[attr-defined]
+            command = _subcommand(command, self.arguments[1])
+            if command is None:
+                raise self.error(f"there is no command {path}")
         context = click.Context(command, info_name=path)
         usage = " ".join([path, *command.collect_usage_pieces(context)])
         block = nodes.literal_block(usage, usage, language="text")
@@ -46,6 +48,12 @@ class CommandOptions(Directive):
         return found
 
 
+def _subcommand(command: click.Command, name: str) -> click.Command | None:
+    if not isinstance(command, click.Group):
+        return None
+    return command.get_command(click.Context(command), name)
+
+
 def _groups(command: click.Command, context: click.Context) -> dict[str, list[tuple[str, str]]]:
     """Options by the headings that `--help` gives them; one without a name where it has none."""
     groups: dict[str, list[tuple[str, str]]] = {}
@@ -53,11 +61,9 @@ def _groups(command: click.Command, context: click.Context) -> dict[str, list[tu
         record = option.get_help_record(context)
         if record is None or not isinstance(option, click.Option):
             continue
-        field = SETTINGS.get(option.name or "")
-        setting = (
-            next((m for m in field.metadata if isinstance(m, Setting)), None) if field else None
-        )
-        group = setting.group if setting and isinstance(command, Configured) else ""
+        setting = SETTINGS.get(option.name or "")
+        grouped = setting is not None and isinstance(command, Configured)
+        group = setting.section.capitalize() if grouped else ""
         groups.setdefault(group, []).append(record)
     return dict(sorted(groups.items(), key=lambda item: item[0] != ""))
 

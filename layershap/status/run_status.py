@@ -83,6 +83,9 @@ class RunStatus:
     sentence: str
     next: str
 
+    def __str__(self) -> str:
+        return self.sentence
+
     def to_dict(self) -> dict[str, Any]:
         """Returns it as JSON values."""
         return asdict(self)

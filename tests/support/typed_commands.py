@@ -76,7 +76,9 @@ def check_layershap(words):
     command = commands.get_command(click.Context(commands), name)
     assert command is not None
     if isinstance(command, click.Group) and words:
-        command = command.commands[words.pop(0)]
+        name = words.pop(0)
+        command = command.get_command(click.Context(command), name)
+        assert command is not None, f"no command {name}"
     if not words:
         return  # the command is only named, as in a sentence
     if words == ["--help"]:
@@ -87,11 +89,10 @@ def check_layershap(words):
     elif name == "baselines":
         methods = next(value for key, value in given.items() if key.startswith("method"))
         find_baselines(methods)
-    elif name == "values":
+    elif name == "values" and "method" in given:
         make_estimator(given["method"])
-    counts = given.get("counts") or (given.get("remove") if name == "search" else None)
-    if counts:
-        parse_counts(counts)
+    if isinstance(given.get("count"), str):
+        parse_counts(given["count"])
 
 
 def check_settings(given):

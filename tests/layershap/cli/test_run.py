@@ -221,8 +221,9 @@ def test_doctor_tells_what_a_run_would_do(checkpoint, tmp_path):
     [
         ({"model": "missing-directory/x"}, "missing-directory/x"),
         ({"--calibration": "missing.txt"}, "missing.txt"),
-        ({"--remove": "1-5"}, "5 layers; remove 1 to 4"),
-        ({"--remove": "9"}, "remove 1 to 4"),
+        ({"--count": "1-5"}, "5 layers; remove 1 to 4"),
+        ({"--count": "9"}, "remove 1 to 4"),
+        ({"--remove": "1-3"}, "--remove 1-3: names players; numbers of players are --count"),
         ({"--budget": "0"}, "--budget 0"),
         ({"--budget": "-3"}, "--budget -3"),
         ({"--budget": "5"}, "at least 14"),
@@ -273,7 +274,7 @@ def test_a_directory_of_another_run_is_refused_and_stays_as_it_is(finished, chec
     assert "fingerprint" in line
     assert "other.txt" in line
     assert (run / "run.toml").read_text() == config
-    longer = ["--sequences", "2", "--remove", "1"]
+    longer = ["--sequences", "2", "--count", "1"]
     line = refused("run", checkpoint[0], "--calibration", checkpoint[1], "-o", run, *longer)
     assert "fingerprint" in line
 
