@@ -59,7 +59,7 @@ def read_design(work: Workspace, size: int | None = None) -> Bool[np.ndarray, "m
     wanted = plan.size if not plan.adaptive else size
     if measured < wanted:
         raise UserError(
-            f"{work.directory.path}: {measured} of the design's {wanted} coalitions are measured; "
+            f"{work.directory.path}: {measured} of the design's {wanted} sets are measured; "
             "go on with the layershap run or measure command that began it"
         )
     return rows

@@ -60,12 +60,12 @@ def fit_quietly(work: Workspace, rows: Bool[np.ndarray, "m n"] | None = None) ->
     count = int(used.sum())
     if count < _FEWEST:
         raise UserError(
-            f"{count} coalitions with a finite loss: the surrogate needs at least "
+            f"{count} sets with a finite loss: the surrogate needs at least "
             f"{_FEWEST}; measure more with layershap run --budget"
         )
     folds = min(5, count // 2)
     regressor = SurrogateRegressor(seed=work.config.measure.seed, folds=folds)
-    with work.console.status(f"fitting the surrogate to {count} coalitions"):
+    with work.console.status(f"fitting the surrogate to {count} sets"):
         regressor.fit(known[0][used], known[1][used])
     return Fitted(regressor, *known)
 

@@ -265,12 +265,12 @@ def _warnings(work: Workspace, values: Mapping[str, Any], searched: Mapping[str,
     found = list(work.texts.warnings)
     if searched["spent_on_baselines"]:
         found.append(
-            f"{searched['spent_on_baselines']} more coalitions were measured for the baselines' "
+            f"{searched['spent_on_baselines']} more sets were measured for the baselines' "
             "sets (or by earlier runs in this directory) and are not part of the budget."
         )
     if searched["exact"]:
         found.append(
-            "Every coalition was measured: values and chosen sets are exact on the calibration "
+            "Every set was measured: values and chosen sets are exact on the calibration "
             "text, and the surrogate serves queries only."
         )
     if values["shapley"]["status"] in ("ROUGH", "SURROGATE"):

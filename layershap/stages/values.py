@@ -101,7 +101,7 @@ def _say(work: Workspace, content: dict[str, Any]) -> None:
         more = "" if budget is None else f"; about --budget {budget} would halve it"
         work.console.say(
             f"largest standard error {largest:.4f} {work.utility.unit} from {shapley.spent} "
-            f"coalitions{more}"
+            f"sets{more}"
         )
 
 
@@ -130,7 +130,7 @@ def _explained(work: Workspace, records: Records, fitted: Fitted) -> Explained:
         game = SurrogateGame(fitted.regressor, work.players)
         return Explained(surrogate_values(game, state.n, seed=work.config.measure.seed))
     method = estimator()
-    with work.console.status(f"values from {state.spent} coalitions"):
+    with work.console.status(f"values from {state.spent} sets"):
         learned = method.learn(state)
         found = method.report(state, learned)
     return Explained(found, learned.operator, state)

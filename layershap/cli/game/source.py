@@ -60,8 +60,8 @@ def game_options(command: Command) -> Command:
             "--game",
             metavar="MODULE:NAME",
             help="A game in a module of this directory or the path: an object with players that is"
-            " called with boolean coalitions [B, n] (True = kept) and returns B utilities, a"
-            " function that makes one, or a plain function of coalitions.",
+            " called with boolean rows [B, n] (True = kept) and returns B utilities, a"
+            " function that makes one, or a plain function of such rows.",
         ),
         click.option(
             "--seed", type=int, default=0, show_default=True, help="Of every random choice."

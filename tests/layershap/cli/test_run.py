@@ -83,7 +83,7 @@ def test_the_same_command_again_measures_nothing(finished, checkpoint):
     status, _, err = call("run", model, "--calibration", text, "-o", run, "--budget", 24, *OPTIONS)
     assert status == 0
     assert "are in the ledger already" in err
-    assert "coalitions measured" not in err
+    assert "sets measured" not in err
     with Ledger(run / "ledger.sqlite", readonly=True) as ledger:
         assert (ledger.campaign("calibration").read().times_measured == 1).all()
     again = json.loads((run / "recommendations.json").read_text())
@@ -196,7 +196,7 @@ def test_a_budget_of_all_coalitions_is_exact(checkpoint, ray_address, tmp_path):
         "--speed-rounds", 0,
     )  # fmt: skip
     assert status == 0, err
-    assert "all 32 coalitions" in err
+    assert "all 32 sets" in err
     values = json.loads((tmp_path / "r" / "values.json").read_text())["shapley"]
     assert values["status"] == "EXACT"
     with Ledger(tmp_path / "r" / "ledger.sqlite", readonly=True) as ledger:
