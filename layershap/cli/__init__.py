@@ -20,7 +20,7 @@ COMMANDS = {
     "verify": "Stage 5: measure the sets on held-out text, with speed.",
     "report": "Stage 6: write the report as HTML, Markdown or JSON.",
     "status": "Say where a run stands, also while it is going on.",
-    "recommend": "Name one verified set that keeps to limits of loss, speed or size.",
+    "recommend": "Name one verified set that keeps to limits of cost, speed or size.",
     "query": "Ask the surrogate about any set of layers.",
     "explore": "Write a page to try out sets of layers on, one file to share.",
     "serve": "Answer questions about a run over HTTP.",
