@@ -233,22 +233,13 @@ class OpenedRun:
             UserError: the set names no players, or all of them.
             ModelError: the directory is taken, or the checkpoint does not agree.
         """
-        from decoder.checkpoint.saving import Unwritable
-        from layershap.export.export import export_set
-        from layershap.runs.workspace import open_workspace
-        from layershap.terminal.console import Console
+        from layershap.api.exporting import export_removed
 
         sets = self._sets(remove, None)
         if sets.many:
             raise UserError("remove: export writes one checkpoint; give one set, as [4, 6]")
         removed = np.flatnonzero(~sets.rows[0]).tolist()
-        console = Console(quiet=not progress)
-        with open_workspace(self.config, self.directory, console) as work:
-            try:
-                return export_set(work, removed, Path(to), where="remove")
-            except Unwritable as error:
-                # What the command line calls --to is an argument here.
-                raise Unwritable(str(error).removeprefix("--")) from None
+        return export_removed(self.directory, self.config, removed, Path(to), progress=progress)
 
     def plot_values(self, ax: Any = None) -> Any:
         """Draw the values with their intervals, a bar a player; needs `layershap[plots]`.
