@@ -22,7 +22,7 @@ import layershap
 
 QUICK = {
     "budget": 36,
-    "remove": "1-2",
+    "count": "1-2",
     "sequences": 2,
     "heldout_sequences": 3,
     "sequence_length": 64,

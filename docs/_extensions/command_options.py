@@ -62,8 +62,8 @@ def _groups(command: click.Command, context: click.Context) -> dict[str, list[tu
         if record is None or not isinstance(option, click.Option):
             continue
         setting = SETTINGS.get(option.name or "")
-        grouped = setting is not None and isinstance(command, Configured)
-        group = setting.section.capitalize() if grouped else ""
+        grouped = setting if isinstance(command, Configured) else None
+        group = "" if grouped is None else grouped.section.capitalize()
         groups.setdefault(group, []).append(record)
     return dict(sorted(groups.items(), key=lambda item: item[0] != ""))
 
