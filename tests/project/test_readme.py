@@ -38,7 +38,8 @@ def test_commands_and_options_exist(line):
     command = commands.get_command(None, name)  # type: ignore[arg-type]
     assert command is not None
     if isinstance(command, click.Group):
-        command = command.commands[words.pop(0)]
+        command = command.get_command(click.Context(command), words.pop(0))
+        assert command is not None
     known = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= known
 
