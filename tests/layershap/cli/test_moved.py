@@ -74,6 +74,6 @@ def test_asking_about_a_set_needs_neither_torch_nor_ray(finished_run):
         "print(sorted({'torch', 'ray', 'transformers'} & set(sys.modules)), file=sys.stderr)"
     )
     command = [sys.executable, "-c", code, "query", finished_run, "--remove", "4,6"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.splitlines()[-1] == "[]"
