@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from decoder.checkpoint.inspect import Footprint, checkpoint_fingerprint, footprint, resolve_dtype
-from decoder.data.choices import (
-    ChoiceItem,
-    ChoiceTask,
-    encode_choices,
-    fitting_items,
-    read_choices,
-    split_items,
-)
-from decoder.data.text import TokenText, cut_sequences, read_dataset, read_file, tokenise
-from decoder.data.workload import TEXT_METRICS, Metric, Workload
-from decoder.errors import ModelError, TaskError, TextError, UnsupportedModel
-from decoder.evaluate.evaluator import EVALUATOR_VERSION, MaskedModel
-from decoder.evaluate.walk import count_layer_evaluations
-from decoder.evaluate.worker import MeasureOptions, build_evaluator
-from decoder.model.loading import DTYPES, ModelSpec, load_model, load_tokenizer, pick_device
-from decoder.model.structure import Stack, find_stack
-from decoder.players import Roster, Slot, Unit, make_roster
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from decoder.checkpoint.inspect import (
+        Footprint,
+        checkpoint_fingerprint,
+        footprint,
+        resolve_dtype,
+    )
+    from decoder.data.choices import (
+        ChoiceItem,
+        ChoiceTask,
+        encode_choices,
+        fitting_items,
+        read_choices,
+        split_items,
+    )
+    from decoder.data.text import TokenText, cut_sequences, read_dataset, read_file, tokenise
+    from decoder.data.workload import TEXT_METRICS, Metric, Workload
+    from decoder.errors import ModelError, TaskError, TextError, UnsupportedModel
+    from decoder.evaluate.evaluator import EVALUATOR_VERSION, MaskedModel
+    from decoder.evaluate.walk import count_layer_evaluations
+    from decoder.evaluate.worker import MeasureOptions, build_evaluator
+    from decoder.model.loading import DTYPES, ModelSpec, load_model, load_tokenizer, pick_device
+    from decoder.model.structure import Stack, find_stack
+    from decoder.players import Roster, Slot, Unit, make_roster
 
 __all__ = [
     "DTYPES",
@@ -61,3 +70,56 @@ __all__ = [
     "split_items",
     "tokenise",
 ]
+
+# PyTorch and transformers take seconds to import: only whoever uses a name pays for them.
+_HOMES = {
+    "DTYPES": "model.loading",
+    "EVALUATOR_VERSION": "evaluate.evaluator",
+    "TEXT_METRICS": "data.workload",
+    "ChoiceItem": "data.choices",
+    "ChoiceTask": "data.choices",
+    "Footprint": "checkpoint.inspect",
+    "MaskedModel": "evaluate.evaluator",
+    "MeasureOptions": "evaluate.worker",
+    "Metric": "data.workload",
+    "ModelError": "errors",
+    "ModelSpec": "model.loading",
+    "Roster": "players",
+    "Slot": "players",
+    "Stack": "model.structure",
+    "TaskError": "errors",
+    "TextError": "errors",
+    "TokenText": "data.text",
+    "Unit": "players",
+    "UnsupportedModel": "errors",
+    "Workload": "data.workload",
+    "build_evaluator": "evaluate.worker",
+    "checkpoint_fingerprint": "checkpoint.inspect",
+    "count_layer_evaluations": "evaluate.walk",
+    "cut_sequences": "data.text",
+    "encode_choices": "data.choices",
+    "find_stack": "model.structure",
+    "fitting_items": "data.choices",
+    "footprint": "checkpoint.inspect",
+    "load_model": "model.loading",
+    "load_tokenizer": "model.loading",
+    "make_roster": "players",
+    "pick_device": "model.loading",
+    "read_choices": "data.choices",
+    "read_dataset": "data.text",
+    "read_file": "data.text",
+    "resolve_dtype": "checkpoint.inspect",
+    "split_items": "data.choices",
+    "tokenise": "data.text",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__

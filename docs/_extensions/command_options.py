@@ -32,7 +32,9 @@ class CommandOptions(Directive):
         path = f"layershap {name}"
         if len(self.arguments) > 1:
             path = f"{path} {self.arguments[1]}"
-            command = command.commands[self.arguments[1]]  # type: ignore[attr-defined]
+            command = _subcommand(command, self.arguments[1])
+            if command is None:
+                raise self.error(f"there is no command {path}")
         context = click.Context(command, info_name=path)
         usage = " ".join([path, *command.collect_usage_pieces(context)])
         block = nodes.literal_block(usage, usage, language="text")
@@ -44,6 +46,12 @@ class CommandOptions(Directive):
         for node in found:
             node["support_smartquotes"] = False  # two hyphens begin an option
         return found
+
+
+def _subcommand(command: click.Command, name: str) -> click.Command | None:
+    if not isinstance(command, click.Group):
+        return None
+    return command.get_command(click.Context(command), name)
 
 
 def _groups(command: click.Command, context: click.Context) -> dict[str, list[tuple[str, str]]]:

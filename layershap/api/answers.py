@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +49,15 @@ class Prediction:
         known = "" if self.measured is None else f", measured {self.measured:.4f}"
         return f"without {_named(self.removed)}: {self.value:.4f} {self.unit}{ends}{known}"
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON values, null where there is no interval."""
+        ends = {name: getattr(self, name) for name in ("lower", "upper")}
+        return {
+            **vars(self),
+            "removed": list(self.removed),
+            **{name: end if math.isfinite(end) else None for name, end in ends.items()},
+        }
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -91,7 +100,7 @@ class Measurement:
 
 
 def answers_frame(answers: Sequence[Prediction] | Sequence[Measurement]) -> pd.DataFrame:
-    """Returns one row an answer, one column an attribute."""
+    """Return one row an answer, one column an attribute."""
     import pandas as pd
 
     frame = pd.DataFrame([vars(answer) for answer in answers])

@@ -33,7 +33,7 @@ def run(
         output: run directory; ``runs/<model>`` when omitted.
         progress: whether to tell about the progress on standard error.
         settings: fields of :class:`layershap.runs.config.RunConfig`, named as the options of
-            `layershap run`: ``budget=400, remove="1-6", calibration=("text.txt",)``.
+            `layershap run`: ``budget=400, count="1-6", calibration=("text.txt",)``.
 
     Raises:
         UserError: a setting is unknown or wrong.
@@ -41,6 +41,11 @@ def run(
     """
     from layershap.stages.pipeline import run as pipeline
 
+    if "remove" in settings:
+        raise UserError(
+            "remove: names players; numbers of players are count, as"
+            f" count={str(settings['remove'])!r}"
+        )
     if unknown := sorted(set(settings) - set(SETTINGS)):
         import difflib
 

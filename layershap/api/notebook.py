@@ -6,17 +6,22 @@ import io
 import math
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from layershap.api.frames import recommendations_frame, values_frame
 from layershap.report.wording import fixed, percent, share, signed
 from layershap.results.perplexity import rise
+from layershap.results.recommendations import RECOMMENDATIONS
+from layershap.results.values import VALUES
+from layershap.runs.command_line import run_command
+from layershap.runs.config import RunConfig
+from layershap.runs.directory import RunDirectory
+from layershap.status.run_status import standing
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-    from layershap.api.opened import OpenedRun
 
 __all__ = ["Card", "run_card"]
 
@@ -53,7 +58,7 @@ class Card:
         return f"and {rest} more" if rest > 0 else ""
 
     def html(self) -> str:
-        """Returns the card for notebooks; names are escaped."""
+        """Return the card for notebooks; names are escaped."""
         facts = "".join(f" · {escape(fact)}" for fact in self.facts)
         parts = [f"<p><b>{escape(self.title)}</b>{facts}</p>", f"<p>{escape(self.sentence)}</p>"]
         if self.rows:
@@ -71,20 +76,29 @@ class Card:
         return f'<div style="{_BOX}">{"".join(parts)}</div>'
 
     def rich(self) -> RenderableType:
-        """Returns the card for terminals."""
+        """Return the card for terminals."""
         from rich.console import Group
         from rich.text import Text
 
         return Group(*self._lines(), Text(f"Next: {self.next}"))
 
     def text(self) -> str:
-        """Returns the card as plain text; what to type next stays on one line."""
+        """Return the card as plain text; what to type next stays on one line."""
         from rich.console import Console, Group
 
         stream = io.StringIO()
         console = Console(file=stream, width=_TEXT_WIDTH, color_system=None, force_jupyter=False)
         console.print(Group(*self._lines()))
         return f"{stream.getvalue().rstrip()}\nNext: {self.next}"
+
+    def bundle(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """Return the card as IPython takes it: by MIME type, those that are asked for."""
+        shown = {"text/plain": self.text(), "text/html": self.html()}
+        return {
+            kind: text
+            for kind, text in shown.items()
+            if (not include or kind in include) and kind not in (exclude or ())
+        }
 
     def _lines(self) -> list[RenderableType]:
         """All but what to do next."""
@@ -105,23 +119,31 @@ class Card:
         return parts
 
 
-def run_card(run: OpenedRun) -> Card:
-    """Returns where a run stands, with its recommendations, else its values."""
-    if not run.directory.ledger.exists():
-        command = run.command
-        return Card(run.config.title, (str(run.path),), "Nothing is measured yet.", (), (), command)
-    standing = run.status
+def run_card(directory: RunDirectory, config: RunConfig) -> Card:
+    """Return where a run stands, with its recommendations, else its values.
+
+    Args:
+        directory: of the run.
+        config: its configuration.
+    """
+    if not directory.ledger.exists():
+        command = run_command(config, directory.path)
+        facts = (str(directory.path),)
+        return Card(config.title, facts, "Nothing is measured yet.", (), (), command)
+    status = standing(directory)
     facts = (
-        f"{len(standing.players)} {run.config.noun}s",
-        f"{standing.evaluations:,} sets measured",
-        str(run.path),
+        f"{len(status.players)} {config.noun}s",
+        f"{status.evaluations:,} sets measured",
+        str(directory.path),
     )
     columns, rows = (), ()
-    if run.directory.recommendations.exists():
-        columns, rows = _recommendations(run.recommendations)
-    elif run.directory.values.exists():
-        columns, rows = _values(run.values, run.unit)
-    return Card(run.config.title, facts, standing.sentence, columns, rows, standing.next)
+    if directory.recommendations.exists():
+        verified = RECOMMENDATIONS.read(directory.path)
+        columns, rows = _recommendations(recommendations_frame(verified))
+    elif directory.values.exists():
+        found = VALUES.read(directory.path)
+        columns, rows = _values(values_frame(found), found.unit)
+    return Card(config.title, facts, status.sentence, columns, rows, status.next)
 
 
 def _recommendations(frame: pd.DataFrame) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layershap.api.answers import Measurement, Prediction, answers_frame
+from layershap.api.answers import answers_frame
+from layershap.api.asking import load_surrogate, measure_sets, predict_sets
+from layershap.api.ledger import RunLedger, Text
 from layershap.api.sets import Sets, read_sets
 from layershap.errors import UserError
 from layershap.results.recommendations import RECOMMENDATIONS, Recommendations
@@ -22,21 +22,17 @@ from layershap.runs.config import RunConfig
 from layershap.runs.config_file import read_config
 from layershap.runs.directory import RunDirectory
 from layershap.runs.utilities import parse_utilities
-from shapley.uncertainty.paired import paired_interval
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
 
-    from cluster import Campaign
-    from decoder import Roster
     from decoder.surgery.export import Export
+    from layershap.api.notebook import Card
     from layershap.status.run_status import RunStatus
     from surrogate import SurrogateRegressor
 
 __all__ = ["OpenedRun", "open_run"]
-
-Text = Literal["calibration", "heldout"]
 
 
 def open_run(path: str | os.PathLike[str]) -> OpenedRun:
@@ -53,7 +49,7 @@ def open_run(path: str | os.PathLike[str]) -> OpenedRun:
         run.measure(remove=[4, 6], text="heldout")    # the real model
         run.export(remove=[4, 6], to="smaller")       # a stock checkpoint
         run.plot_values(), run.plot_frontier()        # matplotlib figures
-        run.status.sentence                           # where it stands
+        print(run.status)                             # where it stands
 
     Args:
         path: directory that `layershap run` or `layershap measure` wrote; may begin with ``~``.
@@ -92,11 +88,10 @@ class OpenedRun:
         """The run directory."""
         return self.directory.path
 
-    @cached_property
+    @property
     def players(self) -> tuple[str, ...]:
         """Names of the players in depth order."""
-        with self._campaign() as campaign:
-            return campaign.players
+        return self._ledger.players
 
     @property
     def unit(self) -> str:
@@ -153,14 +148,7 @@ class OpenedRun:
         Raises:
             UserError: nothing was fitted yet.
         """
-        from surrogate import SurrogateNotFound, load
-
-        try:
-            return load(self.directory.surrogate)
-        except SurrogateNotFound:
-            raise UserError(
-                f"{self.directory.surrogate}: not there yet; run layershap fit {self.path} first"
-            ) from None
+        return load_surrogate(self.directory)
 
     @property
     def command(self) -> str:
@@ -169,12 +157,12 @@ class OpenedRun:
 
     @property
     def status(self) -> RunStatus:
-        """Where the run stands, what `layershap status` prints; `status.sentence` says it.
+        """Where the run stands, what `layershap status` prints; printed, it says it in a sentence.
 
         Raises:
             UserError: nothing was measured yet.
         """
-        self._check_measured()
+        self._ledger.check()
         from layershap.status.run_status import standing
 
         return standing(self.directory)
@@ -198,35 +186,7 @@ class OpenedRun:
         if not isinstance(level, int | float) or not 0.5 <= level <= 0.999:
             raise UserError(f"level {level}: must be a number from 0.5 to 0.999, as 0.95")
         sets = self._sets(remove, keep)
-        utility = self.surrogate.predict(sets.rows)
-        try:
-            low, high = self.surrogate.predict_interval(sets.rows, level)
-        except ValueError:  # too few measurements for this level
-            low = high = np.full(len(utility), np.nan)
-        with self._campaign() as campaign:
-            name = campaign.utility
-            sign = campaign.column(name).sign
-            dense = float(campaign.read(np.ones((1, len(self.players)), bool)).utilities[0])
-            known = np.full(len(utility), np.nan)
-            there = ~campaign.missing(sets.rows)
-            if there.any():
-                known[there] = campaign.read(sets.rows[there]).utilities
-        ends = np.sort(sign * np.stack([low, high]), axis=0)
-        answers = [
-            Prediction(
-                removed=removed,
-                value=float(sign * utility[row]),
-                lower=float(ends[0, row]),
-                upper=float(ends[1, row]),
-                measured=float(sign * known[row]) if np.isfinite(known[row]) else None,
-                dense=sign * dense,
-                cost=float(dense - utility[row]),
-                metric=name,
-                unit=self.unit,
-                level=level,
-            )
-            for row, removed in enumerate(self._removed(sets))
-        ]
+        answers = predict_sets(self._ledger, self.surrogate, sets.rows, level)
         return answers_frame(answers) if sets.many else answers[0]
 
     def measure(
@@ -255,34 +215,7 @@ class OpenedRun:
         if text not in ("calibration", "heldout"):
             raise UserError(f"text {text}: unknown; choose calibration or heldout")
         sets = self._sets(remove, keep)
-        rows = np.concatenate([np.ones((1, len(self.players)), dtype=bool), sets.rows])
-        if not self._measured(text, rows):
-            from layershap.runs.workspace import open_workspace
-            from layershap.terminal.console import Console
-
-            with open_workspace(self.config, self.directory, Console(quiet=not progress)) as work:
-                work.measure(text, rows, "measuring")
-        with self._campaign(text) as campaign:
-            records = campaign.read(rows)
-        sign = campaign.column(campaign.utility).sign
-        vectors, weights = records.vectors, records.weights.astype(np.float64)
-        scored = weights > 0  # numbers of weight 0 may be anything
-        answers = []
-        for row, removed in enumerate(self._removed(sets), 1):
-            cost = paired_interval((vectors[0] - vectors[row])[scored], weights[scored])
-            answers.append(
-                Measurement(
-                    removed=removed,
-                    value=sign * float(records.utilities[row]),
-                    dense=sign * float(records.utilities[0]),
-                    cost=cost[0],
-                    lower=cost[1],
-                    upper=cost[2],
-                    metric=campaign.utility,
-                    unit=self._unit_of(campaign.utility),
-                    text=text,
-                )
-            )
+        answers = measure_sets(self._ledger, sets.rows, text, progress=progress)
         return answers_frame(answers) if sets.many else answers[0]
 
     def export(self, remove: Any, *, to: str | os.PathLike[str], progress: bool = True) -> Export:
@@ -302,17 +235,13 @@ class OpenedRun:
             UserError: the set names no players, or all of them.
             ModelError: the directory is taken, or the checkpoint does not agree.
         """
-        from layershap.export.export import export_set
-        from layershap.runs.workspace import open_workspace
-        from layershap.terminal.console import Console
+        from layershap.api.exporting import export_removed
 
         sets = self._sets(remove, None)
         if sets.many:
             raise UserError("remove: export writes one checkpoint; give one set, as [4, 6]")
         removed = np.flatnonzero(~sets.rows[0]).tolist()
-        console = Console(quiet=not progress)
-        with open_workspace(self.config, self.directory, console) as work:
-            return export_set(work, removed, Path(to), where="remove")
+        return export_removed(self.directory, self.config, removed, Path(to), progress=progress)
 
     def plot_values(self, ax: Any = None) -> Any:
         """Draw the values with their intervals, a bar a player; needs `layershap[plots]`.
@@ -344,67 +273,26 @@ class OpenedRun:
         return f"layershap.open({str(self.path)!r})  # {self.config.title}"
 
     def __rich__(self) -> RenderableType:
-        from layershap.api.notebook import run_card
-
-        return run_card(self).rich()
+        return self._card().rich()
 
     def _repr_html_(self) -> str:
-        from layershap.api.notebook import run_card
-
-        return run_card(self).html()
+        return self._card().html()
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """What IPython shows: HTML in notebooks, text in terminals."""
+        return self._card().bundle(include, exclude)
+
+    def _card(self) -> Card:
         from layershap.api.notebook import run_card
 
-        card = run_card(self)
-        bundle = {"text/plain": card.text(), "text/html": card.html()}
-        return {
-            kind: shown
-            for kind, shown in bundle.items()
-            if (not include or kind in include) and kind not in (exclude or ())
-        }
-
-    def _sets(self, remove: Any, keep: Any) -> Sets:
-        return read_sets(self.players, lambda text: self._roster.find(text), remove, keep)
-
-    def _removed(self, sets: Sets) -> Iterator[tuple[str, ...]]:
-        names = np.array(self.players, dtype=object)
-        return (tuple(names[~row]) for row in sets.rows)
+        return run_card(self.directory, self.config)
 
     @cached_property
-    def _roster(self) -> Roster:
-        from decoder.players import make_roster
+    def _ledger(self) -> RunLedger:
+        return RunLedger(self.directory, self.config)
 
-        with self._campaign() as campaign:
-            details = campaign.details
-        return make_roster(details["players"], details["depth"], details["protected"])
-
-    def _measured(self, text: Text, rows: np.ndarray) -> bool:
-        """Whether the ledger has them all; a text that was never measured has none."""
-        from cluster import Ledger
-
-        with Ledger(self.directory.ledger, readonly=True) as ledger:
-            known = text in ledger.campaign_names()
-            return known and not ledger.campaign(text).missing(rows).any()
-
-    def _check_measured(self) -> None:
-        if not self.directory.ledger.exists():
-            raise UserError(f"{self.path}: nothing is measured yet; start with {self.command}")
-
-    @contextmanager
-    def _campaign(self, name: Text = "calibration") -> Iterator[Campaign]:
-        from cluster import Ledger
-
-        self._check_measured()
-        with Ledger(self.directory.ledger, readonly=True) as ledger:
-            yield ledger.campaign(name)
-
-    def _unit_of(self, metric: str) -> str:
-        return next(
-            (u.unit for u in parse_utilities(self.config.utilities) if u.metric == metric),
-            "nats per token" if metric == "nll" else metric,
-        )
+    def _sets(self, remove: Any, keep: Any) -> Sets:
+        return read_sets(self.players, lambda text: self._ledger.roster.find(text), remove, keep)
 
     def _read_values(self) -> Values:
         return VALUES.read(self.path)

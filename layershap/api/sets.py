@@ -53,9 +53,11 @@ def read_sets(
     table = given if isinstance(given, np.ndarray) else None
     if table is not None and table.dtype == np.bool_:
         if argument == "remove":
-            raise UserError("remove: boolean coalitions tell who is kept; give them as keep")
+            raise UserError("remove: boolean arrays tell who is kept; give them as keep")
         if table.ndim not in (1, 2) or table.shape[-1] != n:
-            raise UserError(f"keep: coalitions must be [{n}] or [B, {n}], got {list(table.shape)}")
+            raise UserError(
+                f"keep: boolean arrays must be [{n}] or [B, {n}], got {list(table.shape)}"
+            )
         return Sets(np.atleast_2d(table).copy(), table.ndim == 2)
     index = {name: (place,) for place, name in enumerate(players)}
 
@@ -99,7 +101,7 @@ def _joined(parts: Sequence[Any], argument: str, n: int) -> str:
     """One set as text; what may well be meant as something else is refused."""
     if len(parts) == n > 2 and all(part in (0, 1) and not isinstance(part, bool) for part in parts):
         raise UserError(
-            f"{argument}: got {n} numbers that are all 0 or 1; give coalitions as boolean arrays,"
+            f"{argument}: got {n} numbers that are all 0 or 1; give sets as boolean arrays,"
             " as keep=rows.astype(bool)"
         )
     for part in parts:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
+from layershap.cli.moved import refused_counts, refused_remove
 from layershap.cli.options import read_run
 from layershap.errors import UserError
 from layershap.results.baseline_sets import BaselineSets, MethodSets
@@ -38,17 +38,19 @@ _COUNTS_A_TABLE = 6
     help="Evaluations for each method that can spend any number. [default: the run's budget]",
 )
 @click.option(
-    "--counts",
+    "--count",
     metavar="COUNTS",
     help="Numbers of players to remove, as 1-4 or 2,4,8. [default: the run's]",
 )
 @click.option("--list", "list_wanted", is_flag=True, help="Name the methods and end.")
 @click.option("--json", "json_wanted", is_flag=True, help="Print one JSON object.")
+@refused_counts
+@refused_remove
 def baselines(
     run: Path | None,
     methods: tuple[str, ...],
     budget: int | None,
-    counts: str | None,
+    count: str | None,
     list_wanted: bool,
     json_wanted: bool,
 ) -> None:
@@ -70,9 +72,7 @@ def baselines(
     console = Console()
     with open_workspace(config, directory, console) as work:
         n = len(work.players)
-        wanted = config.counts(n)
-        if counts is not None:
-            wanted = _counts(config.model_copy(update={"remove": counts}), n, counts)
+        wanted = (config if count is None else config.changed(count=count)).counts(n)
         names = None if not methods or "all" in methods else methods
         found = run_baselines(work, names, wanted, budget)
         noun, unit, tokens = config.noun, work.utility.unit, work.texts.calibration.tokens.size
@@ -84,13 +84,6 @@ def baselines(
         some = wanted[first : first + _COUNTS_A_TABLE]
         _table(console, found, own, some, f"Cost in {unit} by number of {noun}s removed")
     click.echo(f"All of it: {directory.baselines}")
-
-
-def _counts(config: Any, n: int, given: str) -> list[int]:
-    try:
-        return config.counts(n)
-    except UserError as error:
-        raise UserError(str(error).replace("--remove", "--counts", 1)) from None
 
 
 def _list(json_wanted: bool) -> None:

@@ -22,7 +22,7 @@ __all__ = ["export"]
 @click.option(
     "--count",
     type=click.IntRange(min=1),
-    metavar="PLAYERS",
+    metavar="COUNT",
     help="Take the recommended set of this many players.",
 )
 @click.option(

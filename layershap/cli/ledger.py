@@ -37,7 +37,7 @@ def show(run: Path) -> None:
     click.echo(f"{path}: schema version {version}, {size / 1e6:,.1f} MB")
     for campaign, counts in rows:
         columns = ", ".join(f"{c.name} x {c.width}" for c in campaign.columns)
-        click.echo(f"\n{campaign.name}: {counts.total:,} coalitions of {len(campaign.players)}")
+        click.echo(f"\n{campaign.name}: {counts.total:,} sets of {len(campaign.players)}")
         click.echo(f"  fingerprint  {campaign.fingerprint}")
         click.echo(f"  columns      {columns}; utility {campaign.utility}")
         for key, value in campaign.details.items():
@@ -80,7 +80,7 @@ def show(run: Path) -> None:
 @click.option("--vectors", is_flag=True, help="Write every sequence's numbers, not only means.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 def export(run: Path, destination: Path, name: str, vectors: bool, force: bool) -> None:
-    """Write what RUN has measured as a table, one row a coalition."""
+    """Write what RUN has measured as a table, one row a set."""
     from cluster import Ledger, export_table
     from layershap.terminal.console import Console
 
@@ -111,4 +111,4 @@ def upgrade(run: Path) -> None:
         version = found.fetch("PRAGMA user_version")[0][0]
         counts = [found.campaign(name).counts().total for name in found.campaign_names()]
     change = f"upgraded from schema version {before} to" if before else "already at schema version"
-    click.echo(f"{path}: {change} {version}, {sum(counts):,} coalitions")
+    click.echo(f"{path}: {change} {version}, {sum(counts):,} sets")

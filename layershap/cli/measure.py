@@ -13,7 +13,7 @@ __all__ = ["measure"]
 
 
 def _measure(config: RunConfig, directory: RunDirectory) -> None:
-    """Measure a design of coalitions and keep them in the run directory's ledger.
+    """Measure a design of sets and keep them in the run directory's ledger.
 
     The other stages go on from there: fit, values, search, verify, report.
     """

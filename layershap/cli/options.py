@@ -9,6 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import click
 
+from layershap.cli.moved import refused_remove
 from layershap.runs.config import SETTINGS, RunConfig
 from layershap.runs.config_file import checked_config, read_config
 from layershap.runs.directory import RunDirectory
@@ -59,7 +60,7 @@ def configured(command: Command) -> Command:
         metavar="DIR",
         help="Run directory; an existing one is continued. [default: runs/MODEL]",
     )
-    return click.argument("model", required=False)(output(decorated))
+    return click.argument("model", required=False)(output(refused_remove(decorated)))
 
 
 def run_argument(command: Command) -> Command:

@@ -28,61 +28,41 @@ __all__ = ["query"]
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def query(run: Path, remove: str | None, keep: str | None, level: float, as_json: bool) -> None:
     """Predict what RUN's model measures without any set of its players (its loss, say)."""
-    import numpy as np
-
-    from cluster import Ledger
-    from decoder.players import make_roster
+    from layershap.api.asking import load_surrogate, predict_sets
+    from layershap.api.ledger import RunLedger
     from layershap.results.set_text import parse_set
-    from layershap.runs.utilities import parse_utilities
-    from layershap.runs.workspace import CALIBRATION
     from sampling import without
-    from surrogate import load
 
     config, directory = read_run(run)
-    unit = parse_utilities(config.utilities)[0].unit
     if (remove is None) == (keep is None):
         raise UserError("query: name either --remove or --keep, as --remove 4,6 or --keep 0-3,5-11")
-    regressor = load(directory.surrogate)
-    with Ledger(directory.ledger, readonly=True) as ledger:
-        campaign = ledger.campaign(CALIBRATION)
-        players, details = campaign.players, campaign.details
-        roster = make_roster(details["players"], details["depth"], details["protected"])
-        if remove is not None:
-            row = without(len(players), parse_set(remove, "--remove", roster.find))[None]
-        else:
-            row = np.zeros((1, len(players)), dtype=bool)
-            row[0, parse_set(keep or "", "--keep", roster.find)] = True
-        sign = campaign.column(campaign.utility).sign
-        measured = None
-        if not campaign.missing(row)[0]:
-            utility = campaign.read(row).utilities[0]
-            measured = sign * float(utility) if np.isfinite(utility) else None
-        dense = sign * float(campaign.read(np.ones_like(row)).utilities[0])
-    predicted = sign * float(regressor.predict(row)[0])
-    try:
-        interval = sorted(sign * float(b[0]) for b in regressor.predict_interval(row, level))
-    except ValueError:
-        interval = []
-    answer = {
-        "removed": np.flatnonzero(~row[0]).tolist(),
-        "metric": campaign.utility,
-        "unit": unit,
-        "predicted": predicted,
-        "lower": interval[0] if interval else None,
-        "upper": interval[1] if interval else None,
-        "level": level,
-        "measured": measured,
-        "dense": dense,
-    }
+    ledger = RunLedger(directory, config)
+    option, text = ("--keep", keep or "") if remove is None else ("--remove", remove)
+    row = without(len(ledger.players), parse_set(text, option, ledger.roster.find))
+    row = ~row if remove is None else row
+    found = predict_sets(ledger, load_surrogate(directory), row[None], level)[0]
+    shown = found.to_dict()
     if as_json:
+        answer = {
+            "removed": [place for place, kept in enumerate(row) if not kept],
+            "metric": found.metric,
+            "unit": found.unit,
+            "predicted": found.value,
+            "lower": shown["lower"],
+            "upper": shown["upper"],
+            "level": level,
+            "measured": found.measured,
+            "dense": found.dense,
+        }
         click.echo(json.dumps(answer))
         return
-    names = ", ".join(players[i] for i in answer["removed"]) or "nothing"
-    shown = "too few measurements for an interval"
-    if interval:
-        shown = f"{100 * level:g} %: {interval[0]:.4f} to {interval[1]:.4f}"
-    click.echo(f"remove     {names}")
-    click.echo(f"predicted  {predicted:.4f} {unit} ({shown})")
-    found = "not measured" if measured is None else f"{measured:.4f} {unit}"
-    click.echo(f"measured   {found}")
-    click.echo(f"whole model {dense:.4f} {unit}")
+    ends = "too few measurements for an interval"
+    if shown["lower"] is not None:
+        ends = f"{100 * level:g} %: {found.lower:.4f} to {found.upper:.4f}"
+    measured = "not measured"
+    if found.measured is not None:
+        measured = f"{found.measured:.4f} {found.unit}"
+    click.echo(f"remove     {', '.join(found.removed) or 'nothing'}")
+    click.echo(f"predicted  {found.value:.4f} {found.unit} ({ends})")
+    click.echo(f"measured   {measured}")
+    click.echo(f"whole model {found.dense:.4f} {found.unit}")

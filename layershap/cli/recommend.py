@@ -58,7 +58,8 @@ class _Above(click.ParamType):
     "--max-loss",
     type=_Above(0, closed=True),
     metavar="NATS",
-    help="Most held-out nats per token above the whole model; alone, the fastest set within it.",
+    help="Most that it may cost: held-out nats per token above the whole model; alone, the"
+    " fastest set within it.",
 )
 @click.option(
     "--max-perplexity-ratio",
@@ -90,7 +91,7 @@ class _Above(click.ParamType):
 @click.option(
     "--sure",
     is_flag=True,
-    help="Loss and speed keep to the limits at the far end of their 95 % intervals, too.",
+    help="Cost and speed keep to the limits at the far end of their 95 % intervals, too.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def recommend(
@@ -106,7 +107,7 @@ def recommend(
 ) -> None:
     """Name the one verified set of RUN that keeps to the limits best, and say why.
 
-    With a limit of the loss alone it is the fastest set within it; otherwise the set of least loss
+    With a limit of the cost alone it is the fastest set within it; otherwise the set of least cost
     that keeps to all limits. Baselines' sets take part and are named as such.
     """
     from layershap.results.frontier import points

@@ -16,7 +16,7 @@ __all__ = ["fit", "report", "verify"]
 @click.command()
 @run_argument
 def fit(run: Path) -> None:
-    """Fit the surrogate to the measured coalitions of RUN and score it held out."""
+    """Fit the surrogate to the measured sets of RUN and score it held out."""
     from layershap.runs.recorded import open_recorded
     from layershap.stages.fit import fit as stage
 

@@ -57,7 +57,7 @@ def _lines(found: RunStatus) -> list[str]:
         f"{found.run}: {found.model}, {n} {noun}s",
         found.sentence,
         f"stages       {', '.join(marks)}",
-        f"evaluations  {found.evaluations:,} coalitions measured (budget {found.budget:,}), "
+        f"evaluations  {found.evaluations:,} sets measured (budget {found.budget:,}), "
         f"{clock(found.worker_seconds)} of workers' time",
     ]
     if found.last_measured is not None:

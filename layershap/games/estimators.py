@@ -32,7 +32,7 @@ class Method:
 METHODS = {
     "default": Method(
         "surrogate.process.adaptive:AdaptiveValues",
-        "a Gaussian process that chooses the coalitions which tell most",
+        "a Gaussian process that chooses the sets which tell most",
     ),
     "corrected": Method(
         "surrogate.model.estimators:SurrogateValues",
@@ -54,14 +54,14 @@ METHODS = {
         "shapley.estimators:Permutation", "marginal contributions along random permutations"
     ),
     "stratified": Method(
-        "shapley.estimators:Stratified", "means over coalitions of one size, equal counts a size"
+        "shapley.estimators:Stratified", "means over sets of one size, equal counts a size"
     ),
     "neyman": Method(
         "shapley.estimators:Stratified",
         "the same with counts that follow the spread of a pilot",
         {"allocation": "neyman"},
     ),
-    "exact": Method("shapley.estimators:Exact", "every coalition"),
+    "exact": Method("shapley.estimators:Exact", "every set"),
 }
 
 

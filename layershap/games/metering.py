@@ -161,6 +161,7 @@ def check_deterministic(game: Game, state: State, where: str) -> None:
     again = float(game(full(state.n)[None])[0])
     if abs(first - again) > SAME * max(abs(first), abs(again)):
         raise UserError(
-            f"{where}: is not deterministic: the full coalition gave {first!r}, and {again!r} when"
-            " it was measured again; fix its seeds, or average repeats (and start a new --state)"
+            f"{where}: is not deterministic: the set of all players gave {first!r}, and {again!r}"
+            " when it was measured again; fix its seeds, or average repeats (and start a new"
+            " --state)"
         )

@@ -43,7 +43,7 @@ class UserGame:
             raise UserError(f"{self.where}: raised {_named(error)}") from error
         if answer.shape != (len(coalitions),) or answer.dtype.kind not in "fiub":
             raise UserError(
-                f"{self.where}: answered {len(coalitions)} coalitions with {answer.dtype}"
+                f"{self.where}: answered {len(coalitions)} sets with {answer.dtype}"
                 f" {list(answer.shape)}; return one real number a row"
             )
         utilities = answer.astype(np.float64)

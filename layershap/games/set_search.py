@@ -60,7 +60,7 @@ def find_sets(
     from surrogate.process.belief import process_belief
 
     search = asked(
-        "--remove",
+        "--count",
         lambda: SetSearch(process_belief, request.counts, limits, nested=request.nested),
     )
     meter = Meter(game, request.budget, request.seed, file, update)
@@ -70,7 +70,7 @@ def find_sets(
 
 
 def read_counts(text: str | None, limits: Limits) -> tuple[int, ...]:
-    """Returns the counts of ``--remove``: by default 1 to a third of the players, as limits allow.
+    """Returns the counts of ``--count``: by default 1 to a third of the players, as limits allow.
 
     Raises:
         UserError: if it is no list of counts, or none can be removed.
@@ -84,9 +84,9 @@ def read_counts(text: str | None, limits: Limits) -> tuple[int, ...]:
     try:
         counts = tuple(parse_counts(text))
     except ValueError:
-        raise UserError(f"--remove {text}: not a list of counts; write 3, 1-4 or 2,4,8") from None
+        raise UserError(f"--count {text}: not a list of counts; write 3, 1-4 or 2,4,8") from None
     if not counts or counts[0] < 1 or counts[-1] >= max(n, 2):
-        raise UserError(f"--remove {text}: there are {n} players; remove 1 to {n - 1}")
+        raise UserError(f"--count {text}: there are {n} players; remove 1 to {n - 1}")
     return counts
 
 

@@ -37,7 +37,7 @@ class MappedTable:
         if table.ndim != 1:
             raise UserError(
                 f"{where}: must have one dimension, got shape {list(table.shape)};"
-                " give one utility for each coalition, bit i of its position = player i is kept"
+                " give one utility for each set, bit i of its position = player i is kept"
             )
         if table.dtype.kind not in "fiub":
             raise UserError(
@@ -47,7 +47,7 @@ class MappedTable:
         if n < 1 or table.size != 1 << n:
             raise UserError(
                 f"{where}: must hold 2^n utilities, got {table.size:,};"
-                " give one for each of the coalitions of n players"
+                " give one for each of the sets of n players"
             )
         if n > MOST_PLAYERS:
             raise UserError(

@@ -117,7 +117,7 @@ def _loss_rule(option: str, given: float, most: float, sure: bool) -> Rule:
         return (surely(point.loss, upper=True) if sure else point.loss.value) - most
 
     def shown(point: FrontierPoint) -> str:
-        text = f"a loss of {loss_text(point)}"
+        text = f"a cost of {loss_text(point)}"
         if option == "--max-loss":
             return text
         return f"{text}, a ratio of {math.exp(min(point.loss.value, 700.0)):.4g}"

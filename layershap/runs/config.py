@@ -106,7 +106,7 @@ class MeasureConfig(_Section):
     budget: Annotated[int | None, Setting("EVALUATIONS")] = Field(
         default=None,
         ge=1,
-        description="Distinct coalitions to measure, baselines apart "
+        description="Distinct sets to measure, baselines apart "
         "[default: 40 for each player; 2^players or more measures all of them].",
     )
     design: Annotated[Literal["adaptive", "fixed"], Setting("DESIGN")] = Field(

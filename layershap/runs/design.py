@@ -69,7 +69,7 @@ def read_design(run: RecordedRun, size: int | None = None) -> Bool[np.ndarray, "
     wanted = plan.size if not plan.adaptive else size
     if measured < wanted:
         raise UserError(
-            f"{run.directory.path}: {measured} of the design's {wanted} coalitions are measured; "
+            f"{run.directory.path}: {measured} of the design's {wanted} sets are measured; "
             "go on with the layershap run or measure command that began it"
         )
     return rows

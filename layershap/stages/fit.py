@@ -63,12 +63,12 @@ def fit_quietly(run: RecordedRun, rows: Bool[np.ndarray, "m n"] | None = None) -
     count = int(used.sum())
     if count < _FEWEST:
         raise UserError(
-            f"{count} coalitions with a finite loss: the surrogate needs at least "
+            f"{count} sets with a finite loss: the surrogate needs at least "
             f"{_FEWEST}; measure more with layershap run --budget"
         )
     folds = min(5, count // 2)
     regressor = SurrogateRegressor(seed=run.config.measure.seed, folds=folds)
-    with run.console.status(f"fitting the surrogate to {count} coalitions"):
+    with run.console.status(f"fitting the surrogate to {count} sets"):
         regressor.fit(known[0][used], known[1][used])
     return Fitted(regressor, *known)
 

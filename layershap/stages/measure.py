@@ -45,7 +45,7 @@ def _measure(work: Workspace, plan: Plan) -> None:
         work.console.warn(warning)
     if work.config.measure.budget is not None and work.config.measure.budget > plan.budget:
         work.console.warn(
-            f"--budget {work.config.measure.budget} is more than all {plan.budget} coalitions of "
+            f"--budget {work.config.measure.budget} is more than all {plan.budget} sets of "
             f"{plan.n} {work.config.noun}s: measuring all of them, the values will be exact"
         )
     if plan.adaptive:
@@ -80,10 +80,10 @@ def measure_rounds(work: Workspace, plan: Plan, rounds: list[Round], size: int) 
         write_rounds(work.recorded, rounds)
         number, count = len(rounds), len(found.coalitions)
         if found.kind == "chosen":
-            work.console.say(f"round {number}: {count} coalitions chosen where they tell most")
+            work.console.say(f"round {number}: {count} sets chosen where they tell most")
         elif found.kind == "fixed":
             work.console.say(
-                f"round {number}: {count} coalitions of the fixed design; too few losses are "
+                f"round {number}: {count} sets of the fixed design; too few losses are "
                 f"finite to choose by (the model without any {work.config.noun} needs one)"
             )
         label = "measuring" if number == 1 else f"round {number}"
@@ -100,7 +100,7 @@ def _measured(work: Workspace, rows: Bool[np.ndarray, "k n"], label: str) -> lis
 def _say_known(work: Workspace, rows: Bool[np.ndarray, "k n"], size: int) -> None:
     known = int((~work.campaign(CALIBRATION).missing(rows)).sum())
     if known:
-        work.console.say(f"{known} of {size} coalitions are in the ledger already")
+        work.console.say(f"{known} of {size} sets are in the ledger already")
 
 
 def _tell(work: Workspace, summaries: list[Summary]) -> None:
@@ -110,7 +110,7 @@ def _tell(work: Workspace, summaries: list[Summary]) -> None:
         seconds = sum(summary.seconds for summary in summaries)
         measuring = sum(summary.measured / summary.rate for summary in summaries if summary.rate)
         rate = count / measuring if measuring else 0.0
-        work.console.say(f"{count} coalitions measured in {clock(seconds)} ({rate:.1f} a second)")
+        work.console.say(f"{count} sets measured in {clock(seconds)} ({rate:.1f} a second)")
         if best := work.incumbent.now():
             work.console.say(best)
     for summary in summaries:
@@ -119,11 +119,11 @@ def _tell(work: Workspace, summaries: list[Summary]) -> None:
     counts = work.campaign(CALIBRATION).counts()
     if counts.non_finite:
         work.console.warn(
-            f"{counts.non_finite} coalitions have a loss that is not finite; they are kept in the "
+            f"{counts.non_finite} sets have a loss that is not finite; they are kept in the "
             "ledger and left out of every fit"
         )
     if counts.failed and not any(summary.quarantined for summary in summaries):
-        work.console.warn(f"{counts.failed} coalitions crashed their workers and were quarantined")
+        work.console.warn(f"{counts.failed} sets crashed their workers and were quarantined")
 
 
 def _check_dense(work: Workspace, plan: Plan) -> None:

@@ -33,8 +33,8 @@ class Answer:
 def recommend(points: Sequence[FrontierPoint], limits: Limits, noun: str = "layer") -> Answer:
     """The best verified set within the limits.
 
-    With a limit of the loss alone, the fastest set (the smallest where no speed was measured) that
-    keeps to it; with any other limit, the set of least loss that keeps to all. Of equally good sets
+    With a limit of the cost alone, the fastest set (the smallest where no speed was measured) that
+    keeps to it; with any other limit, the set of least cost that keeps to all. Of equally good sets
     the run's own is taken; a baseline's where it is better, and the reason says so.
 
     Args:
@@ -109,10 +109,10 @@ def _furthest(
     best: FrontierPoint, sets: Sequence[FrontierPoint], limits: Limits, noun: str, axis: str
 ) -> str:
     what = "fastest" if axis == "decode" else "smallest"
-    edge = "even the upper end of its interval" if limits.sure else f"its loss of {loss_text(best)}"
+    edge = "even the upper end of its interval" if limits.sure else f"its cost of {loss_text(best)}"
     held = f"{edge} stays within {limits.loss:.4g} nats per token"
     if limits.sure:
-        held = f"its loss is {loss_text(best)}, and {held}"
+        held = f"its cost is {loss_text(best)}, and {held}"
     text = f"{what} verified set within the limit: {held}{_gains(best)}."
     larger = [p for p in sets if p.count > best.count]
     if larger:
@@ -143,7 +143,7 @@ def _least(best: FrontierPoint, limits: Limits, noun: str) -> str:
     bound = "" if limits.loss == math.inf else f", within {limits.loss:.4g}"
     size = f"{best.count} {noun}{'s' if best.count > 1 else ''}"
     return (
-        f"least loss of the verified sets that reach it: {loss_text(best)} nats per token{bound}; "
+        f"least cost of the verified sets that reach it: {loss_text(best)} nats per token{bound}; "
         f"with {size} removed it {' and '.join(wanted)}."
     )
 
@@ -179,7 +179,7 @@ def _about_merging(best: FrontierPoint, merged: Sequence[FrontierPoint]) -> list
         return []
     least = min(better, key=lambda p: p.loss.value)
     return [
-        f"{least.method} loses less ({loss_text(least)}, {least.names}) by merging layers, which "
+        f"{least.method} costs less ({loss_text(least)}, {least.names}) by merging layers, which "
         "layershap export does not write."
     ]
 

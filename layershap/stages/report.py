@@ -305,12 +305,12 @@ def _warnings(run: RecordedRun, values: Values | None, searched: Candidates | No
     found = list(run.last_event(MEASURED_ON).get("warnings", ()))
     if searched is not None and searched.spent_on_baselines:
         found.append(
-            f"{searched.spent_on_baselines} more coalitions were measured for the baselines' "
+            f"{searched.spent_on_baselines} more sets were measured for the baselines' "
             "sets (or by earlier runs in this directory) and are not part of the budget."
         )
     if searched is not None and searched.exact:
         found.append(
-            "Every coalition was measured: values and chosen sets are exact on the calibration "
+            "Every set was measured: values and chosen sets are exact on the calibration "
             "text, and the surrogate serves queries only."
         )
     if values is None:

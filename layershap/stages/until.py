@@ -79,7 +79,7 @@ def values_until(work: Workspace, target: float, budget: int | None = None) -> R
             break
         size = min(limit, max(size + plan.n, math.ceil(GROWTH * size)))
         work.console.say(
-            f"largest standard error {largest:.4f} from {len(rows)} coalitions; going on to {size}"
+            f"largest standard error {largest:.4f} from {len(rows)} sets; going on to {size}"
         )
         measure_rounds(work, plan, rounds, size)
         before, rows = len(rows), joined(rounds, plan.n)[:size]

@@ -100,7 +100,7 @@ def _say(run: RecordedRun, found: Values) -> None:
         more = "" if budget is None else f"; about --budget {budget} would halve it"
         run.console.say(
             f"largest standard error {largest:.4f} {run.utility.unit} from {shapley.spent} "
-            f"coalitions{more}"
+            f"sets{more}"
         )
 
 
@@ -129,7 +129,7 @@ def _explained(run: RecordedRun, records: Records, fitted: Fitted) -> Explained:
         game = SurrogateGame(fitted.regressor, run.players)
         return Explained(surrogate_values(game, state.n, seed=run.config.measure.seed))
     method = estimator()
-    with run.console.status(f"values from {state.spent} coalitions"):
+    with run.console.status(f"values from {state.spent} sets"):
         learned = method.learn(state)
         found = method.report(state, learned)
     return Explained(found, learned.operator, state)

@@ -32,7 +32,7 @@ class StageProgress:
 
     done: int | None = None
     total: int | None = None
-    what: str = "coalitions"
+    what: str = "sets"
     at_most: bool = False
 
 

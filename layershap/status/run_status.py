@@ -85,6 +85,9 @@ class RunStatus:
     sentence: str
     next: str
 
+    def __str__(self) -> str:
+        return self.sentence
+
     def to_dict(self) -> dict[str, Any]:
         """Returns it as JSON values."""
         return asdict(self)
@@ -193,9 +196,9 @@ def _concerns(campaign: Campaign, ledger: Ledger) -> tuple[str, ...]:
     if not campaign.missing(dense)[0] and not campaign.read(dense).ok[0]:
         found.append("The loss of the whole model is not finite; try --dtype float32.")
     if counts.non_finite:
-        found.append(f"{counts.non_finite:,} coalitions have a loss that is not finite.")
+        found.append(f"{counts.non_finite:,} sets have a loss that is not finite.")
     if counts.failed:
-        found.append(f"{counts.failed:,} coalitions crashed their workers and were quarantined.")
+        found.append(f"{counts.failed:,} sets crashed their workers and were quarantined.")
     deaths = _times(ledger, "worker died")
     if deaths:
         found.append(f"Workers died {deaths} times; what they had not finished is measured again.")

@@ -13,7 +13,7 @@ from tests.support.tiny_models import tiny_model
 
 LAYERS = 12
 BUDGET = 40
-OPTIONS = ["--remove", "1-2", "--sequences", 3, "--heldout-sequences", 4, "--sequence-length", 32,
+OPTIONS = ["--count", "1-2", "--sequences", 3, "--heldout-sequences", 4, "--sequence-length", 32,
            "--speed-rounds", 2, "--rounds", 1, "--budget", BUDGET]  # fmt: skip
 
 

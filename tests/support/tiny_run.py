@@ -11,7 +11,7 @@ from tests.support.tiny_models import tiny_model
 
 __all__ = ["OPTIONS", "call", "checkpoint", "refused"]
 
-OPTIONS = ["--remove", "1-2", "--sequences", "3", "--heldout-sequences", "4", "--speed-rounds", "2"]
+OPTIONS = ["--count", "1-2", "--sequences", "3", "--heldout-sequences", "4", "--speed-rounds", "2"]
 
 
 @pytest.fixture(scope="session")

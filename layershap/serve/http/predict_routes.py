@@ -9,8 +9,9 @@ from fastapi import APIRouter
 from pydantic_core import to_json
 from starlette.responses import Response
 
+from layershap.api.answering import Answers
 from layershap.serve.http import requests, schemas
-from layershap.serve.http.predictor import Answers, Predictor, Step, steps_from
+from layershap.serve.http.predictor import Predictor, Step, steps_from
 from layershap.serve.http.reading import read_many, read_one
 from layershap.serve.http.service import Service
 
@@ -29,7 +30,7 @@ def predict_routes(service: Service) -> APIRouter:
         oracle = service.oracle
         rows = read_one(oracle, asked)[None]
         answers = await service.answers(oracle, rows, asked.level)
-        return _json(_one(oracle, rows[0], answers, asked.level))
+        return _json(oracle.prediction(rows[0], answers, 0, asked.level).to_dict())
 
     @router.post("/predict/many", response_model=schemas.Predictions)
     async def predict_many(asked: requests.ManyAsked) -> Response:
@@ -67,18 +68,10 @@ def predict_routes(service: Service) -> APIRouter:
             if len(listed) < asked.limit:
                 one = _numbers(answers, int(place) + 1)
                 listed.append({**_named(oracle, step), **one, "change": change[place + 1]})
-        return _json({"start": _one(oracle, start, answers, asked.level), **found})
+        here = oracle.prediction(start, answers, 0, asked.level)
+        return _json({"start": here.to_dict(), **found})
 
     return router
-
-
-def _one(oracle: Predictor, row: np.ndarray, answers: Answers, level: float) -> dict[str, Any]:
-    return {
-        "removed": oracle.removed_names(row),
-        **_numbers(answers, 0),
-        "cost": float(oracle.cost(answers.value[:1])[0]),
-        **_common(oracle, level),
-    }
 
 
 def _numbers(answers: Answers, place: int) -> dict[str, float | None]:
@@ -92,12 +85,11 @@ def _numbers(answers: Answers, place: int) -> dict[str, float | None]:
 
 
 def _common(oracle: Predictor, level: float) -> dict[str, Any]:
-    shot = oracle.snapshot
-    return {"dense": oracle.dense, "metric": shot.metric, "unit": shot.unit, "level": level}
+    return {"dense": oracle.dense, "metric": oracle.metric, "unit": oracle.unit, "level": level}
 
 
 def _named(oracle: Predictor, step: Step) -> dict[str, str | None]:
-    players = oracle.snapshot.players
+    players = oracle.players
     return {
         "remove": None if step.remove is None else players[step.remove],
         "restore": None if step.restore is None else players[step.restore],

@@ -1,51 +1,23 @@
-"""Answers about sets: predictions with intervals, measured facts, and the sets one step away."""
+"""A snapshot that answers about sets, how quickly it does, and the sets one step away."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool
 
+from layershap.api.answering import Answerer, looked_up
 from layershap.serve.http.snapshot import Snapshot, named_players
-from sampling import keys
 
-__all__ = ["Answers", "Predictor", "Step", "steps_from"]
+__all__ = ["Predictor", "Step", "steps_from"]
 
 Kind = Literal["removal", "return", "swap"]
-LEVELS_KEPT = 64
 SMALL = 256  # sets of the smallest compiled program
 QUICK_SECONDS = 0.003  # a thread that waits for the interpreter gets it after 0.005
-
-
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """What is said of sets, in units of the metric.
-
-    Attributes:
-        value: predicted.
-        lower: lower end of the interval; None with too few measurements for its level.
-        upper: upper end.
-        measured: what was measured of a set; NaN where nothing was.
-    """
-
-    value: Float[np.ndarray, "B"]
-    lower: Float[np.ndarray, "B"] | None
-    upper: Float[np.ndarray, "B"] | None
-    measured: Float[np.ndarray, "B"]
-
-    def __getitem__(self, rows: slice | Int[np.ndarray, "b"]) -> Answers:
-        """Returns the answers of some rows."""
-        return Answers(
-            self.value[rows],
-            None if self.lower is None else self.lower[rows],
-            None if self.upper is None else self.upper[rows],
-            self.measured[rows],
-        )
 
 
 @dataclass(frozen=True)
@@ -63,31 +35,30 @@ class Step:
     restore: int | None
 
 
-class Predictor:
+class Predictor(Answerer):
     """One snapshot made ready to answer.
 
     Attributes:
         snapshot: what it answers from.
         names: players by what may be asked for.
-        dense: the measured metric of all players.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__(
+            snapshot.regressor,
+            looked_up(snapshot.coalitions, snapshot.utilities),
+            snapshot.players,
+            snapshot.metric,
+            snapshot.unit,
+            snapshot.sign,
+        )
         self.snapshot = snapshot
         self.names: Mapping[str | int | float, tuple[int, ...]] = {**named_players(snapshot)}
-        self._known = dict(zip(keys(snapshot.coalitions), snapshot.utilities.tolist(), strict=True))
-        whole = snapshot.coalitions.all(axis=1)
-        self.dense = snapshot.sign * float(snapshot.utilities[whole][0])
         self._quick = False
-        self._half_widths = lru_cache(LEVELS_KEPT)(self._compute_half_widths)
-
-    def utilities(self, rows: Bool[np.ndarray, "B n"]) -> Float[np.ndarray, "B"]:
-        """Returns predicted utilities; the dear part, safe to call from any thread."""
-        return self.snapshot.regressor.predict(rows)
 
     def warm_up(self) -> None:
         """Compiles the programs of all batch sizes, and times a small batch."""
-        n = len(self.snapshot.players)
+        n = len(self.players)
         for count in (1, 1000, 2000):
             self.utilities(np.ones((count, n), dtype=bool))
         seconds = []
@@ -100,36 +71,6 @@ class Predictor:
     def quick(self, rows: int) -> bool:
         """Returns whether so many are predicted sooner than another thread takes them over."""
         return self._quick and rows <= SMALL
-
-    def answers(
-        self, rows: Bool[np.ndarray, "B n"], utilities: Float[np.ndarray, "B"], level: float
-    ) -> Answers:
-        """Returns what is said of rows whose predicted utilities are known."""
-        sign = self.snapshot.sign
-        value = sign * utilities
-        lower = upper = None
-        half = self._half_widths(level)
-        if half is not None:
-            width = half[len(self.snapshot.players) - rows.sum(axis=1)]
-            lower, upper = value - width, value + width
-        known = self._known
-        measured = np.array([known.get(key, np.nan) for key in keys(rows)], dtype=np.float64)
-        return Answers(value, lower, upper, sign * measured)
-
-    def cost(self, value: Float[np.ndarray, "B"]) -> Float[np.ndarray, "B"]:
-        """Returns how much worse than the whole model: above 0 is worse."""
-        return self.snapshot.sign * (self.dense - value)
-
-    def removed_names(self, row: Bool[np.ndarray, "n"]) -> list[str]:
-        """Returns the names of who is not kept, in depth order."""
-        players = self.snapshot.players
-        return [players[place] for place in np.flatnonzero(~row)]
-
-    def _compute_half_widths(self, level: float) -> Float[np.ndarray, "strata"] | None:
-        try:
-            return self.snapshot.regressor.conformal_.half_widths(level)
-        except ValueError:  # too few measurements for this level
-            return None
 
 
 def steps_from(

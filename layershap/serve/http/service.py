@@ -12,12 +12,13 @@ from functools import partial
 import numpy as np
 from jaxtyping import Bool
 
+from layershap.api.answering import Answers
 from layershap.serve.http.batching import Batcher
 from layershap.serve.http.errors import ServiceError
 from layershap.serve.http.jobs import JobQueue, Measurer
 from layershap.serve.http.limits import Limits
 from layershap.serve.http.metrics import ServiceMetrics
-from layershap.serve.http.predictor import Answers, Predictor
+from layershap.serve.http.predictor import Predictor
 from layershap.serve.http.snapshot import Snapshot, Source
 
 __all__ = ["Service"]
@@ -112,7 +113,7 @@ class Service:
         """
         if self._batcher is None:
             raise ServiceError(503, "shutting_down", "the service is shutting down")
-        return oracle.answers(rows, await self._batcher(oracle, rows), level)
+        return oracle.answers(rows, level, await self._batcher(oracle, rows))
 
     async def page(self) -> str | None:
         """Returns the page for people, made anew when the run has changed; None without one."""

@@ -158,7 +158,7 @@ def test_the_commands_show_export_and_upgrade(ledger, tmp_path):
     ledger.log_event("run started")
     shown = call("show", tmp_path).output
     assert "schema version 2" in shown
-    assert "calibration: 64 coalitions of 6" in shown
+    assert "calibration: 64 sets of 6" in shown
     assert "62 ok, 1 non-finite, 1 failed, 0 measured more than once" in shown
     assert "acc x 2; utility acc" in shown
     assert "run started" in shown

@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM
 
 import layershap
 from cluster import Ledger
+from decoder import ModelError
 from layershap.api.frames import interactions_frame, pairs_frame
 from layershap.api.notebook import Card
 from layershap.errors import UserError
@@ -206,6 +207,8 @@ def test_export_is_a_stock_checkpoint(run, tmp_path):
     smaller = AutoModelForCausalLM.from_pretrained(done.path)
     assert smaller.config.num_hidden_layers == 10
     assert smaller.num_parameters() == done.parameters_after
+    with pytest.raises(ModelError, match=r"^to .*out: exists and is not empty"):
+        run.export(remove=[1], to=done.path, progress=False)
     for wrong, words in (([[1], [2]], "one set"), ([], "no layer"), ("0-11", "every layer")):
         with pytest.raises(UserError, match=words):
             run.export(remove=wrong, to=tmp_path / "other", progress=False)
@@ -231,6 +234,7 @@ def test_what_a_terminal_shows(run):
     assert bundle["text/html"] == run._repr_html_()
     shown = bundle["text/plain"]
     assert ", ".join(run.recommendations["removed"].loc[2]) in shown
+    assert str(run.status) == run.status.sentence
     assert run.status.sentence in shown
     assert shown.endswith(f"Next: {run.status.next}")
     assert list(run._repr_mimebundle_(include={"text/plain"})) == ["text/plain"]

@@ -80,7 +80,7 @@ def test_reasons_say_the_loss_and_what_more_would_cost():
     assert "Nothing larger than 3 layers was verified" in choose(max_loss=1).reason
     reason = choose(min_speedup=1.21).reason
     assert "decodes 1.22x as fast (wanted 1.21x)" in reason
-    assert "least loss" in reason
+    assert "least cost" in reason
 
 
 def test_a_larger_set_that_is_no_faster_is_not_taken():
@@ -111,7 +111,7 @@ def test_a_baseline_that_is_ahead_by_noise_only_is_told():
 def test_merged_models_are_told_and_not_taken():
     answer = choose(max_params=700)
     assert answer.point.removed == (1, 2, 4)
-    assert "merging loses less (+0.1500" in answer.notes[0]
+    assert "merging costs less (+0.1500" in answer.notes[0]
     assert "export does not write" in answer.notes[0]
 
 

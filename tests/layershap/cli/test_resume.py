@@ -30,7 +30,7 @@ def command(tmp_path):
     return [
         sys.executable, "-m", "layershap", "measure", str(model),
         "--calibration", str(tmp_path / "text.txt"), "--sequences", "32",
-        "--budget", str(BUDGET), "--remove", "1-3", "--workers", "1", "-o",
+        "--budget", str(BUDGET), "--count", "1-3", "--workers", "1", "-o",
     ]  # fmt: skip
 
 

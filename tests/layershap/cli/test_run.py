@@ -84,7 +84,7 @@ def test_the_same_command_again_measures_nothing(finished, checkpoint):
     status, _, err = call("run", model, "--calibration", text, "-o", run, "--budget", 24, *OPTIONS)
     assert status == 0
     assert "are in the ledger already" in err
-    assert "coalitions measured" not in err
+    assert "sets measured" not in err
     with Ledger(run / "ledger.sqlite", readonly=True) as ledger:
         assert (ledger.campaign("calibration").read().times_measured == 1).all()
     again = json.loads((run / "recommendations.json").read_text())
@@ -197,7 +197,7 @@ def test_a_budget_of_all_coalitions_is_exact(checkpoint, ray_address, tmp_path):
         "--speed-rounds", 0,
     )  # fmt: skip
     assert status == 0, err
-    assert "all 32 coalitions" in err
+    assert "all 32 sets" in err
     values = json.loads((tmp_path / "r" / "values.json").read_text())["shapley"]
     assert values["status"] == "EXACT"
     with Ledger(tmp_path / "r" / "ledger.sqlite", readonly=True) as ledger:
@@ -222,8 +222,9 @@ def test_doctor_tells_what_a_run_would_do(checkpoint, tmp_path):
     [
         ({"model": "missing-directory/x"}, "missing-directory/x"),
         ({"--calibration": "missing.txt"}, "missing.txt"),
-        ({"--remove": "1-5"}, "5 layers; remove 1 to 4"),
-        ({"--remove": "9"}, "remove 1 to 4"),
+        ({"--count": "1-5"}, "5 layers; remove 1 to 4"),
+        ({"--count": "9"}, "remove 1 to 4"),
+        ({"--remove": "1-3"}, "--remove 1-3: names players; numbers of players are --count"),
         ({"--budget": "0"}, "--budget 0"),
         ({"--budget": "-3"}, "--budget -3"),
         ({"--budget": "5"}, "at least 14"),
@@ -274,7 +275,7 @@ def test_a_directory_of_another_run_is_refused_and_stays_as_it_is(finished, chec
     assert "fingerprint" in line
     assert "other.txt" in line
     assert (run / "run.toml").read_text() == config
-    longer = ["--sequences", "2", "--remove", "1"]
+    longer = ["--sequences", "2", "--count", "1"]
     line = refused("run", checkpoint[0], "--calibration", checkpoint[1], "-o", run, *longer)
     assert "fingerprint" in line
 

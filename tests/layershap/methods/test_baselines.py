@@ -149,7 +149,7 @@ def test_counts_and_budgets_are_added(layers, tmp_path):
     before = read(run)["methods"]
     status, out, err = call(
         *("baselines", run, "--method", "greedy", "--method", "EvoPress"),
-        *("--counts", "3", "--budget", 9),
+        *("--count", "3", "--budget", 9),
     )
     assert status == 0, err
     after = read(run)["methods"]
@@ -159,7 +159,7 @@ def test_counts_and_budgets_are_added(layers, tmp_path):
     assert after["EvoPress"]["budget"] == 9 >= after["EvoPress"]["evaluations"]
     assert after["LaCo"] == before["LaCo"]
     assert "EvoPress PPL" not in out, "its sets are of other counts"
-    assert call("baselines", run, "--method", "EvoPress", "--counts", "2")[0] == 0
+    assert call("baselines", run, "--method", "EvoPress", "--count", "2")[0] == 0
     assert read(run)["methods"] == after
 
 
@@ -167,7 +167,7 @@ def test_the_runs_own_sets_stand_beside_them(layers, tmp_path):
     run = shutil.copytree(layers[0], tmp_path / "copy")
     sets = {"1": [{"utility": read(run)["dense"] - 0.125}], "2": [{"utility": -4.0}]}
     (run / "candidates.json").write_text(json.dumps({"spent": 17, "sets": sets}))
-    status, out, _ = call("baselines", run, "--method", "greedy", "--counts", "1")
+    status, out, _ = call("baselines", run, "--method", "greedy", "--count", "1")
     assert status == 0
     own = next(line for line in out.splitlines() if "this run" in line)
     assert [word for word in own.split() if word not in "│"] == [
@@ -203,10 +203,10 @@ def test_halves_of_layers(checkpoint, ray_address, tmp_path):
     [
         (["--method", "gredy"], "--method gredy: unknown (nearest: greedy)"),
         (["--method", "finercut"], "FinerCut: is made for players sublayers"),
-        (["--counts", "1-5"], "--counts 1-5: there are 5 layers; remove 1 to 4"),
-        (["--counts", "x"], "--counts x: not a list"),
+        (["--count", "1-5"], "--count 1-5: there are 5 layers; remove 1 to 4"),
+        (["--count", "x"], "--count x: not a list"),
         (
-            ["--method", "evopress", "--counts", "1-4", "--budget", "3"],
+            ["--method", "evopress", "--count", "1-4", "--budget", "3"],
             "--budget 3: EvoPress needs at least an evaluation for each of 4 counts",
         ),
     ],

@@ -93,7 +93,7 @@ def test_neighbours_are_the_best_of_all_steps(client: TestClient) -> None:
     steps, reached = steps_from(start)
     assert len(steps) == (N - 2) + 2 + 2 * (N - 2)
     oracle = Predictor(sample())
-    answers = oracle.answers(reached, oracle.utilities(reached), 0.95)
+    answers = oracle.answers(reached, 0.95)
     best = np.where(np.isnan(answers.measured), answers.value, answers.measured)
     for kind, name in (("removal", "removals"), ("return", "returns"), ("swap", "swaps")):
         places = [k for k, step in enumerate(steps) if step.kind == kind]

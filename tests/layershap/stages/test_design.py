@@ -102,8 +102,8 @@ def test_a_part_of_the_design_is_chosen_after_the_opening(measured):
     np.testing.assert_array_equal(rounds[0].coalitions, plan.opening)
     assert len({*keys(rows)}) == len(rows) == plan.size == 20
     assert len(plan.opening) == 12
-    assert f"round 2: {len(rounds[1].coalitions)} coalitions chosen where they tell most" in err
-    assert "12 of 20 coalitions are in the ledger already" in err
+    assert f"round 2: {len(rounds[1].coalitions)} sets chosen where they tell most" in err
+    assert "12 of 20 sets are in the ledger already" in err
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 2])
@@ -117,7 +117,7 @@ def test_a_run_that_ended_anywhere_goes_the_same_way(measured, run, rounds):
     if rounds == 2:  # in the middle of a round
         (run / "design.json").write_text(before)
         forget(run, last[: len(last) // 2])
-    with opened(run) as work, pytest.raises(UserError, match="of the design's 20 coalitions") as e:
+    with opened(run) as work, pytest.raises(UserError, match="of the design's 20 sets") as e:
         read_design(work.recorded)
     assert "\n" not in str(e.value)
     for found, wanted in zip(again(run), expected, strict=True):
@@ -213,7 +213,7 @@ def test_a_damaged_file_is_one_line(run, change, said):
 
 def test_stages_wait_for_the_design(run):
     keep_rounds(run, 1)
-    assert "12 of the design's 20 coalitions are measured" in refused("fit", run)
+    assert "12 of the design's 20 sets are measured" in refused("fit", run)
 
 
 def test_values_go_on_until_they_are_sure_enough_or_say_what_it_takes(run):
@@ -225,7 +225,7 @@ def test_values_go_on_until_they_are_sure_enough_or_say_what_it_takes(run):
     assert "Shapley values, nats per token" in out
     status, _, err = call("values", run, "--target-se", "1e-12", "--budget", 26)
     assert status == 0, err
-    assert "--target-se 1e-12 is not reached with 26 coalitions" in err
+    assert "--target-se 1e-12 is not reached with 26 sets" in err
     with opened(run) as work:
         plan = make_plan(work.config, 5)
         assert len(joined(read_rounds(work.recorded, plan), 5)) == 26

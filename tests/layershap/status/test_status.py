@@ -314,7 +314,7 @@ def test_concerns_are_told(copy):
         ledger.log_event("worker died", worker="w", cause="process")
         ledger.log_event("run stopped", campaign="calibration", reason="KeyboardInterrupt")
     told = " ".join(standing(copy).concerns)
-    assert "1 coalitions crashed" in told
+    assert "1 sets crashed" in told
     assert "died 1 times" in told
     assert "once" in told
     assert "KeyboardInterrupt" in told

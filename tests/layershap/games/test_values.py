@@ -1,4 +1,4 @@
-"""`layershap values --table/--game`: right values, honest spend, one line for every bad input."""
+"""`layershap game values`: right values, honest spend, one line for every bad input."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from layershap.cli import commands
 from layershap.games.estimators import METHODS
 from shapley import TableGame, exact_values, tabulate
+from tests.support.game_commands import answer, call, empty_directory, module, refused, saved
 from tests.support.shapley_games import random_table, smooth
-from tests.support.values_commands import answer, call, empty_directory, module, refused, saved
 
 MODULE = """
 import numpy as np
@@ -301,7 +301,6 @@ def test_rounding_is_no_lack_of_determinism(here):
         (["--players", ","], "holds no names"),
         (["--players", "0"], "at least 1 player"),
         (["--game", "m:f"], "exactly one of"),
-        (["runs/demo"], "exactly one of"),
         (["--state", "none/x.npz"], "--state none/x.npz: cannot be written"),
     ],
 )
@@ -316,11 +315,8 @@ def test_small_games_may_have_small_budgets(here):
     assert answer("--table", table, "--budget", 2)["values"] == [2.0]
 
 
-def test_a_run_takes_no_options_of_games(here):
-    assert "exactly one of" in refused()
-    assert "--budget: with RUN it goes with --target-se" in refused("runs/demo", "--budget", 5)
-    assert "--json: goes with" in refused("runs/demo", "--json")
-    assert "layershap run" in refused("runs/demo")
+def test_a_game_is_named(here):
+    assert "game values: name exactly one of --table" in refused()
 
 
 def test_a_target_is_reached_with_as_little_as_it_takes(here):
@@ -362,7 +358,7 @@ def test_the_text_says_what_a_person_wants_to_know(here):
     for name in least:
         assert f"{name} is among the 3 least valuable: " in out
     assert found["status_text"] in out
-    assert "Evaluated 60 of 256 coalitions" in out
+    assert "Evaluated 60 of 256 sets" in out
 
 
 def test_progress_goes_to_standard_error_with_the_time_left(here, monkeypatch):
@@ -376,7 +372,7 @@ def test_progress_goes_to_standard_error_with_the_time_left(here, monkeypatch):
 
 
 def test_help_tells_methods_and_the_extra_evaluation():
-    shown = " ".join(CliRunner().invoke(commands, ["values", "--help"]).output.split())
+    shown = " ".join(CliRunner().invoke(commands, ["game", "values", "--help"]).output.split())
     for method in METHODS:
         assert method in shown
     assert "evaluated once more" in shown
@@ -391,7 +387,17 @@ def test_it_starts_without_the_heavy_rooms(here):
         "heavy = {'torch', 'ray', 'transformers', 'jax', 'sklearn', 'decoder', 'cluster'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
-    command = [sys.executable, "-c", code, "values", "--table", "table.npy", "--budget", "60"]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "game",
+        "values",
+        "--table",
+        "table.npy",
+        "--budget",
+        "60",
+    ]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.splitlines()[-1] == "[]"

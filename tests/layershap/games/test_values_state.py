@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from shapley import exact_values
+from tests.support.game_commands import answer, call, empty_directory, module, refused, saved
 from tests.support.shapley_games import random_table
-from tests.support.values_commands import answer, call, empty_directory, module, refused, saved
 
 here = pytest.fixture(empty_directory)
 
@@ -72,7 +72,7 @@ def test_a_killed_command_goes_on(here, monkeypatch):
     monkeypatch.setenv("LIMIT", "50")
     monkeypatch.setenv("HOW", "kill")
     monkeypatch.setenv("SLOW", "1")
-    command = [sys.executable, "-m", "layershap", "values", *map(str, arguments)]
+    command = [sys.executable, "-m", "layershap", "game", "values", *map(str, arguments)]
     ended = subprocess.run([*command, "--state", "s.npz"], capture_output=True, timeout=60)
     assert ended.returncode == -9
     monkeypatch.delenv("LIMIT")

@@ -1,4 +1,4 @@
-"""`layershap values` in this process, in a directory of its own; for tests."""
+"""`layershap game values` in this process, in a directory of its own; for tests."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def empty_directory(tmp_path, monkeypatch):
 
 
 def call(*arguments):
-    """Run `layershap values ARGUMENTS` in this process: status, standard output and error."""
-    return command_line.call("values", *arguments)
+    """Run `layershap game values ARGUMENTS` in this process: status, standard output and error."""
+    return command_line.call("game", "values", *arguments)
 
 
 def answer(*arguments):

@@ -60,7 +60,7 @@ def show(console: Console, outcome: Outcome) -> None:
         click.echo(f"  {sentence}")
     click.echo(found.status.value)
     click.echo(
-        f"Evaluated {found.spent:,} of {power(len(found.players))} coalitions"
+        f"Evaluated {found.spent:,} of {power(len(found.players))} sets"
         f" (budget {found.budget:,}, method {found.method}, seed {outcome.request.seed})."
     )
 
@@ -97,5 +97,5 @@ def number(number: float, *, signed: bool = True) -> str:
 
 
 def power(n: int) -> str:
-    """How many coalitions ``n`` players have."""
+    """How many sets ``n`` players have."""
     return f"{1 << n:,}" if n <= 40 else f"2^{n}"

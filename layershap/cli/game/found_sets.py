@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from layershap.cli.outcomes import number, power
+from layershap.cli.game.outcomes import number, power
 from layershap.games.set_search import SetRequest
 from layershap.terminal.console import Console
 from shapley.search import Candidate, FoundSets
@@ -59,7 +59,7 @@ def show_sets(
     if not found.converged:
         click.echo("The budget ended the search; a larger --budget may find better sets.")
     click.echo(
-        f"Evaluated {found.spent:,} of {power(len(players))} coalitions"
+        f"Evaluated {found.spent:,} of {power(len(players))} sets"
         f" (budget {request.budget:,}, seed {request.seed})."
     )
 

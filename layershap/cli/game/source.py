@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +25,30 @@ Command = Callable[..., Any]
 
 
 def game_options(command: Command) -> Command:
-    """Add [RUN], --table, --game, --seed, --players, --state and --json."""
+    """Add --table, --game, --seed, --players, --state and --json; the command gets a source.
+
+    Args:
+        command: called with `source`, a `GameSource`, with `json_wanted`, and with its own options.
+    """
+
+    @wraps(command)
+    def called(
+        table: Path | None,
+        game: str | None,
+        seed: int,
+        players: str | None,
+        state: Path | None,
+        **given: Any,
+    ) -> Any:
+        if (table is None) == (game is None):
+            raise UserError(
+                f"game {command.__name__}: name exactly one of --table FILE.npy and"
+                " --game MODULE:NAME"
+            )
+        return command(GameSource(table, game, seed, players, state), **given)
+
     file = click.Path(path_type=Path, dir_okay=False)
     decorators = [
-        click.argument(
-            "run", required=False, type=click.Path(path_type=Path, file_okay=False), metavar="[RUN]"
-        ),
         click.option(
             "--table",
             metavar="FILE.npy",
@@ -41,8 +60,8 @@ def game_options(command: Command) -> Command:
             "--game",
             metavar="MODULE:NAME",
             help="A game in a module of this directory or the path: an object with players that is"
-            " called with boolean coalitions [B, n] (True = kept) and returns B utilities, a"
-            " function that makes one, or a plain function of coalitions.",
+            " called with boolean rows [B, n] (True = kept) and returns B utilities, a"
+            " function that makes one, or a plain function of such rows.",
         ),
         click.option(
             "--seed", type=int, default=0, show_default=True, help="Of every random choice."
@@ -60,9 +79,10 @@ def game_options(command: Command) -> Command:
         ),
         click.option("--json", "json_wanted", is_flag=True, help="Print one JSON object."),
     ]
+    decorated: Command = called
     for decorator in reversed(decorators):
-        command = decorator(command)
-    return command
+        decorated = decorator(decorated)
+    return decorated
 
 
 @dataclass(frozen=True)
