@@ -72,7 +72,8 @@ def baselines(
         n = len(work.players)
         wanted = config.counts(n)
         if counts is not None:
-            wanted = _counts(config.model_copy(update={"remove": counts}), n, counts)
+            search = config.search.model_copy(update={"count": counts})
+            wanted = _counts(config.model_copy(update={"search": search}), n)
         names = None if not methods or "all" in methods else methods
         found = run_baselines(work, names, wanted, budget)
         noun, unit, tokens = config.noun, work.utility.unit, work.texts.calibration.tokens.size
@@ -86,11 +87,11 @@ def baselines(
     click.echo(f"All of it: {directory.baselines}")
 
 
-def _counts(config: Any, n: int, given: str) -> list[int]:
+def _counts(config: Any, n: int) -> list[int]:
     try:
         return config.counts(n)
     except UserError as error:
-        raise UserError(str(error).replace("--remove", "--counts", 1)) from None
+        raise UserError(str(error).replace("--count", "--counts", 1)) from None
 
 
 def _list(json_wanted: bool) -> None:
