@@ -71,6 +71,15 @@ class Roster:
     slots: tuple[Slot, ...]
     protected: tuple[str, ...]
 
+    @property
+    def layers(self) -> tuple[tuple[int, ...], ...]:
+        """The layers that each player is, or is a part of, in depth order."""
+        return tuple(
+            tuple(unit.layer for unit in slot.units)
+            for slot in self.slots
+            if slot.player is not None
+        )
+
     def slots_kept(self, coalitions: Bool[np.ndarray, "B n"]) -> Bool[np.ndarray, "B s"]:
         """Which slots run under each coalition of players; protected ones always do.
 

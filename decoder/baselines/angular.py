@@ -16,14 +16,16 @@ import torch
 from jaxtyping import Float, Int
 
 from decoder.baselines.arguments import check_counts, check_model, segments
+from decoder.baselines.context import ModelContext, side_by_side
 from decoder.baselines.spend import Spend
 from decoder.model.trace import record
 from decoder.players import Roster
+from shapley.baselines import Found, Method
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["angular_blocks", "angular_distances"]
+__all__ = ["METHOD", "angular_blocks", "angular_distances"]
 
 
 def angular_blocks(
@@ -73,3 +75,22 @@ def angular_distances(states: Float[np.ndarray, "L S D"]) -> Float[np.ndarray, "
             chord = np.linalg.norm(unit_LD - one_D, axis=1)
             total[depth] += 2 * np.arcsin(np.minimum(chord / 2, 1.0)) / np.pi
     return total / states.shape[1]
+
+
+def run_angular_distance(context: ModelContext, counts: Sequence[int]) -> Found:
+    """The adjacent players whose ends are most alike."""
+    sets, spend = angular_blocks(context.model(), context.tokens, context.roster, counts)
+    return Found(sets, tokens=spend.tokens)
+
+
+METHOD = Method(
+    name="angular distance",
+    source="Gromov et al., arXiv 2403.17887, equation 5",
+    needs="the model; whole layers or blocks, removed side by side",
+    kind="selects sets",
+    players=("layers", "blocks"),
+    passes=True,
+    also=("pruneme",),
+    check=side_by_side("angular distance"),
+    run=run_angular_distance,
+)

@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from decoder.baselines.arguments import Segment, check_counts, check_model, segments
+from decoder.baselines.context import ModelContext, side_by_side
 from decoder.baselines.spend import Spend
 from decoder.evaluate.evaluator import MaskedModel
 from decoder.model.lm_head import injected
@@ -33,11 +34,12 @@ from decoder.model.trace import record, record_calls
 from decoder.players import Roster
 from decoder.training.gradients import differentiable
 from sampling import stream, without
+from shapley.baselines import Found, Method
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["GateSettings", "clp_segments", "gates"]
+__all__ = ["METHOD", "GateSettings", "clp_segments", "gates"]
 
 
 @dataclass(frozen=True)
@@ -228,3 +230,23 @@ class _GatedModel:
         wanted_1TV = original_1TV[:, :-1].float().log_softmax(-1)
         divergence_KTV = wanted_1TV.exp() * (wanted_1TV - log_KTV)
         return divergence_KTV.sum() / log_KTV.shape[1]
+
+
+def run_clp_gate(context: ModelContext, counts: Sequence[int]) -> Found:
+    """The segment under CLP's gate."""
+    model, seed = context.model(), context.seed
+    sets, spend = clp_segments(model, context.tokens, context.roster, counts, seed=seed)
+    return Found(sets, tokens=spend.tokens)
+
+
+METHOD = Method(
+    name="CLP gate",
+    source="Lu et al., arXiv 2510.23652; the gate's form is this project's",
+    needs="the model and its gradients; whole layers or blocks, removed side by side",
+    kind="selects sets",
+    players=("layers", "blocks"),
+    passes=True,
+    also=("clp",),
+    check=side_by_side("CLP"),
+    run=run_clp_gate,
+)

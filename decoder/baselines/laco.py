@@ -21,17 +21,19 @@ from jaxtyping import Int
 from torch import Tensor
 
 from decoder.baselines.arguments import check_counts, check_model
+from decoder.baselines.context import MergedSets, ModelContext
 from decoder.baselines.spend import Spend
 from decoder.errors import UnsupportedModel
 from decoder.model.structure import find_stack
 from decoder.model.trace import record
 from decoder.players import Roster
 from decoder.surgery.merge import Merge, check_alike, merged
+from shapley.baselines import Method
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Merged", "laco_merges"]
+__all__ = ["METHOD", "Merged", "laco_merges"]
 
 _THRESHOLDS = (*(round(0.95 - 0.05 * step, 2) for step in range(20)), -np.inf)
 
@@ -194,3 +196,32 @@ def _walk(
         else:
             at -= 1
     return merges if not missing else None
+
+
+def run_laco(context: ModelContext, counts: Sequence[int]) -> MergedSets:
+    """Layers merged into earlier ones."""
+    found, spend = laco_merges(context.model(), context.tokens, context.roster, counts)
+    return MergedSets(
+        {count: one.removed for count, one in found.items()},
+        tokens=spend.tokens,
+        merges={count: one.merges for count, one in found.items()},
+        note="removed layers are merged into others, not dropped",
+    )
+
+
+def check_mergeable(context: ModelContext, counts: Sequence[int]) -> None:
+    """Raises UnsupportedModel, a ValueError, where layers cannot be added to each other."""
+    model = context.model()
+    check_alike(model, find_stack(model))
+
+
+METHOD = Method(
+    name="LaCo",
+    source="Yang et al., arXiv 2402.11187, algorithm 1",
+    needs="the model, its layers alike; whole layers",
+    kind="edits",
+    players=("layers",),
+    passes=True,
+    check=check_mergeable,
+    run=run_laco,
+)

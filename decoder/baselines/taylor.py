@@ -18,17 +18,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from decoder.baselines.arguments import check_counts, check_model
+from decoder.baselines.context import ModelContext
 from decoder.baselines.spend import Spend
 from decoder.model.branches import find_branches
 from decoder.model.structure import Stack
 from decoder.model.trace import record
 from decoder.players import Roster, Unit
 from decoder.training.gradients import differentiable
+from shapley.baselines import Found, Method
+from shapley.baselines.shortened import end_players, ends_kept, ends_note
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["taylor_removed", "taylor_scores"]
+__all__ = ["METHOD", "taylor_removed", "taylor_scores"]
 
 
 def taylor_scores(
@@ -83,12 +86,7 @@ def taylor_removed(
         ValueError: the counts do not fit.
     """
     wanted = check_counts(roster, counts)
-    inner = range(first, roster.depth - last)
-    spared = {
-        slot.player
-        for slot in roster.slots
-        if slot.player is not None and any(unit.layer not in inner for unit in slot.units)
-    }
+    spared = end_players(roster.layers, first, last, roster.depth)
     order = sorted(range(len(roster.names)), key=lambda p: (p in spared, scores[p], p))
     return {count: tuple(sorted(order[:count])) for count in wanted}
 
@@ -155,3 +153,23 @@ def _salience(
         for hook in hooks:
             hook.remove()
     return total
+
+
+def run_shortened_taylor(context: ModelContext, counts: Sequence[int]) -> Found:
+    """Shortened LLaMA by Taylor scores."""
+    roster = context.roster
+    scores, spend = taylor_scores(context.model(), context.tokens, roster)
+    first, last = ends_kept(roster.depth)
+    sets = taylor_removed(scores, roster, counts, first=first, last=last)
+    return Found(sets, tokens=spend.tokens, note=ends_note(roster.depth))
+
+
+METHOD = Method(
+    name="Shortened-LLaMA Taylor",
+    source="Kim et al., arXiv 2402.02834, section 3.1",
+    needs="the model and its gradients",
+    kind="selects sets",
+    passes=True,
+    also=("taylor",),
+    run=run_shortened_taylor,
+)

@@ -1,1 +1,1 @@
-"""Published methods that a run can be compared with: what each asks for, and where it is."""
+"""Published methods that a run can be compared with: found where they are declared, and run."""

@@ -13,58 +13,44 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from cluster import Column
 from decoder import TEXT_METRICS
-from decoder.baselines.block_influence import block_influence
 from layershap.errors import RunFailed, UserError
-from layershap.methods.catalog import BASELINES, find_baselines
-from layershap.methods.protocol import Baseline, BaselineResult, MethodContext
+from layershap.methods.catalog import BASELINES, DEFAULTS, find_baselines
+from layershap.methods.context import BaselineResult, RunContext, refusal, run_method
 from layershap.results.baseline_sets import BASELINE_SETS, BaselineSets, Merges, MethodSets
 from layershap.results.result_file import NotThereYet
 from layershap.runs.workspace import CALIBRATION, Workspace
-from layershap.stages.measure import counted_game, measured_game
+from layershap.stages.measure import counted_game
 from layershap.terminal.console import clock
 from sampling import without
-from shapley import FunctionGame, Game, greedy_removal
-from shapley.baselines import PartialGame, in_order, reverse_order, single_ablation
+from shapley import FunctionGame, Game
+from shapley.baselines import Method, PartialGame
 
-__all__ = ["DEFAULTS", "baseline_sets", "run_baselines"]
+__all__ = ["baseline_sets", "run_baselines"]
 
 Sets = dict[int, tuple[int, ...]]
 
-DEFAULTS = ("greedy", "single ablation", "Block Influence", "reverse order")
 WORST = -1e9  # the utility of what has none
 
 
 def baseline_sets(work: Workspace, counts: Sequence[int]) -> dict[str, Sets]:
-    """The sets of the methods that every search is compared with, all of them measured.
-
-    Greedy is SLEB's search on the real model (Song et al., ICML 2024); single ablation removes
-    the layers that cost least alone; Block Influence is ShortGPT's score (arXiv 2403.03853);
-    reverse order removes the deepest layers but keeps the last.
-    """
-    n = len(work.players)
-    game = measured_game(work)
-    model = work.model
-    with work.console.status("Block Influence of every layer"):
-        influence = block_influence(model, work.texts.calibration.tokens, work.roster)
-    with work.console.progress("greedy removal on the real model", work.incumbent) as update:
-        greedy = greedy_removal(
-            counted_game(game, sum(range(n - max(counts) + 1, n + 1)), update), counts
-        )
-    found: dict[str, Sets] = {
-        "greedy": {count: greedy[count].removed for count in counts},
-        "single ablation": dict(single_ablation(game, counts).sets),
-        "Block Influence": in_order(np.argsort(influence, kind="stable"), counts),
-        "reverse order": dict(reverse_order(n, counts).sets),
-    }
-    rows = [without(n, removed) for sets in found.values() for removed in sets.values()]
+    """The sets of the methods that every search is compared with, all of them measured."""
+    context = _context(work, None)
+    found: dict[str, Sets] = {}
+    for method in DEFAULTS:
+        if (reason := refusal(method, context, counts)) is not None:
+            work.console.say(reason)
+            continue
+        found[method.name] = dict(_found(work, context, method, counts, whole_bar=True).sets)
+    rows = [without(context.players, gone) for sets in found.values() for gone in sets.values()]
     work.measure(CALIBRATION, np.array(rows), "baselines")
-    return {name: found[name] for name in DEFAULTS}
+    return found
 
 
 def run_baselines(
@@ -89,17 +75,12 @@ def run_baselines(
         UserError: a method is unknown or cannot run here, or the file belongs to another run;
             nothing has been measured then.
     """
-    bench = _bench(work, budget)
+    bench = _context(work, budget)
     chosen = BASELINES if names is None else find_baselines(names)
     known = _read(work)
     able = []
     for baseline in chosen:
-        reason = baseline.refusal(bench, counts)
-        if reason is None and baseline.spends and bench.budget < len(counts):
-            reason = (
-                f"--budget {bench.budget}: {baseline.name} needs at least an evaluation for each "
-                f"of {len(counts)} counts; raise it"
-            )
+        reason = refusal(baseline, bench, counts)
         if reason is None:
             able.append(baseline)
         elif names is None:
@@ -124,7 +105,7 @@ def run_baselines(
 
 
 def _lacks(
-    there: BaselineSets, baseline: Baseline, counts: Sequence[int], budget: int | None
+    there: BaselineSets, baseline: Method[Any], counts: Sequence[int], budget: int | None
 ) -> bool:
     """Whether the file has not all of these sets, from the budget that was asked for."""
     known = there.methods.get(baseline.name)
@@ -135,8 +116,8 @@ def _lacks(
 
 def _run(
     work: Workspace,
-    bench: MethodContext,
-    baseline: Baseline,
+    bench: RunContext,
+    baseline: Method[RunContext],
     counts: Sequence[int],
     there: BaselineSets,
 ) -> BaselineSets:
@@ -144,17 +125,7 @@ def _run(
     known = there.methods.get(baseline.name)
     wanted = sorted({*counts, *(known.sets if known else ())})
     started = time.monotonic()
-    if baseline.passes:
-        bench.model()
-        with work.console.status(baseline.name):
-            result = baseline.run(bench, wanted)
-    else:
-        labelled = replace(
-            bench,
-            game=lambda metric: _game(work, metric, baseline.name),
-            parts=lambda metric: _Sequences(work, metric, baseline.name),
-        )
-        result = baseline.run(labelled, wanted)
+    result = _found(work, bench, baseline, wanted)
     utilities = _utilities(work, result)
     seconds = time.monotonic() - started
     evaluations = math.ceil(result.evaluations - 1e-9)
@@ -176,6 +147,34 @@ def _run(
         f"{clock(seconds)}"
     )
     return there
+
+
+def _found(
+    work: Workspace,
+    context: RunContext,
+    method: Method[RunContext],
+    counts: Sequence[int],
+    *,
+    whole_bar: bool = False,
+) -> BaselineResult:
+    """What one method finds, with progress: a bar a batch of evaluations, or one for all of it."""
+    if method.passes:
+        context.model()
+        with work.console.status(method.name):
+            return run_method(method, context, counts)
+    if whole_bar and method.price is not None:
+        price = method.price(context.players, counts)
+        with work.console.progress(f"{method.name} on the real model", work.incumbent) as update:
+            counted = replace(
+                context, game=lambda metric: counted_game(_game(work, metric), price, update)
+            )
+            return run_method(method, counted, counts)
+    labelled = replace(
+        context,
+        game=lambda metric: _game(work, metric, method.name),
+        parts=lambda metric: _Sequences(work, metric, method.name),
+    )
+    return run_method(method, labelled, counts)
 
 
 def _merges(result: BaselineResult) -> dict[int, Merges] | None:
@@ -205,14 +204,14 @@ def _utilities(work: Workspace, result: BaselineResult) -> dict[int, float | Non
     return dict(zip(result.sets, finite, strict=True))
 
 
-def _bench(work: Workspace, budget: int | None) -> MethodContext:
+def _context(work: Workspace, budget: int | None) -> RunContext:
     workload = work.workload(CALIBRATION)
     tokens: dict[str, int] = {}
     if workload.text is not None:
         tokens |= dict.fromkeys(TEXT_METRICS, workload.text.tokens.size)
     for task in workload.tasks:
         tokens |= dict.fromkeys(task.metrics, sum(map(len, task.rows)))
-    return MethodContext(
+    return RunContext(
         roster=work.roster,
         utility=work.campaign(CALIBRATION).utility,
         evaluation_tokens=tokens,
@@ -225,7 +224,7 @@ def _bench(work: Workspace, budget: int | None) -> MethodContext:
     )
 
 
-def _game(work: Workspace, metric: str, label: str) -> Game:
+def _game(work: Workspace, metric: str, label: str | None = None) -> Game:
     """The real model as a game of one measured quantity, through the ledger."""
     campaign = replace(work.campaign(CALIBRATION), utility=metric)
 

@@ -19,7 +19,7 @@ from layershap.stages.choosing import next_round
 from layershap.terminal.console import Steps, clock
 from shapley import FunctionGame, Game
 
-__all__ = ["counted_game", "measure", "measure_rounds", "measured_game"]
+__all__ = ["counted_game", "measure", "measure_rounds"]
 
 
 def measure(work: Workspace) -> Plan:
@@ -142,17 +142,6 @@ def _described(workload: Workload) -> list[str]:
         share = "" if workload.score_share == 1 else f", {workload.score_share:.0%} of them scored"
         parts.append(f"{rows} x {length} tokens of {workload.text.source}{share}")
     return parts + [f"{len(t.gold_row)} items of {t.source}" for t in workload.tasks]
-
-
-def measured_game(work: Workspace) -> Game:
-    """The real model as a game: what is not in the ledger is measured; failures are the worst."""
-
-    def utilities(coalitions: np.ndarray) -> np.ndarray:
-        work.measure(CALIBRATION, coalitions)
-        found = work.campaign(CALIBRATION).read(coalitions).utilities
-        return np.where(np.isfinite(found), found, -1e9)
-
-    return FunctionGame(utilities, work.players)
 
 
 def counted_game(game: Game, total: int, update: Callable[[Any], None] | None) -> Game:

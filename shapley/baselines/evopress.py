@@ -14,8 +14,8 @@ they do not have; the winners of several runs are compared on the whole text.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -24,9 +24,10 @@ from sampling.coalitions import keys
 from sampling.strata import draw_stratum
 from sampling.streams import stream
 from shapley.baselines.found import Found, checked_counts
+from shapley.baselines.method import Method, MethodContext
 from shapley.baselines.parts import PartialGame, PartMeter
 
-__all__ = ["EvoPress", "evopress"]
+__all__ = ["BY_DIVERGENCE", "BY_PERPLEXITY", "EvoPress", "evopress"]
 
 TRIES_A_CHILD = 10
 
@@ -194,3 +195,38 @@ class _Search:
             if len(found) > self.settings.offspring:
                 break
         return np.stack(list(found.values()))[1:]
+
+
+def run_by(metric: str) -> Callable[[MethodContext, Sequence[int]], Found]:
+    """EvoPress with all of the budget, by one metric."""
+
+    def run(context: MethodContext, counts: Sequence[int]) -> Found:
+        # Fewer evaluations than counts would leave a count without a single set to compare.
+        budget = max(context.budget, len(counts))
+        game = context.parts(metric)
+        found = evopress(game, counts, context.seed, budget)
+        note = f"a share of the text is whole sequences, at least 1 of {game.parts}"
+        return replace(found, note=note)
+
+    return run
+
+
+BY_DIVERGENCE = Method(
+    name="EvoPress",
+    source="Sieberling et al., ICML 2025, arXiv 2410.14649, algorithm 1",
+    needs="evaluations of KL, any number",
+    kind="selects sets",
+    metric="kl",
+    spends=True,
+    run=run_by("kl"),
+)
+
+BY_PERPLEXITY = Method(
+    name="EvoPress PPL",
+    source="the same with the perplexity as fitness, the other choice of its authors' code",
+    needs="evaluations of NLL, any number",
+    kind="selects sets",
+    metric="nll",
+    spends=True,
+    run=run_by("nll"),
+)

@@ -20,10 +20,14 @@ class Found:
         sets: sorted removed players for each number of removals.
         evaluations: evaluations of the game that the method needs by itself, each distinct
             coalition once, in units of a whole one: half of the text counts half.
+        tokens: model tokens of passes that the method runs itself, beside its evaluations.
+        note: what a reader should know.
     """
 
     sets: Mapping[int, Removed]
-    evaluations: float
+    evaluations: float = 0
+    tokens: int = 0
+    note: str | None = None
 
 
 def in_order(order: Sequence[int] | np.ndarray, counts: Iterable[int]) -> dict[int, Removed]:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from shapley.baselines.found import Found, in_order
+from shapley.baselines.method import Method, MethodContext
 from shapley.game import Game
 
-__all__ = ["ends_kept", "shortened_ppl"]
+__all__ = ["METHOD", "end_players", "ends_kept", "ends_note", "shortened_ppl"]
 
 FIRST, LAST = 4, 2
 PUBLISHED_DEPTH = 32
@@ -33,6 +35,28 @@ def ends_kept(depth: int) -> tuple[int, int]:
     share = min(1.0, depth / PUBLISHED_DEPTH)
     first, last = (max(1, math.floor(share * most + 0.5)) for most in (FIRST, LAST))
     return first, last
+
+
+def end_players(layers: Sequence[Sequence[int]], first: int, last: int, depth: int) -> list[int]:
+    """Returns the players that reach into the first or the last layers.
+
+    Args:
+        layers: those of each player.
+        first: layers at the bottom that are left alone.
+        last: layers at the top that are left alone.
+        depth: layers of the model.
+    """
+    inner = range(first, depth - last)
+    return [player for player, own in enumerate(layers) if any(layer not in inner for layer in own)]
+
+
+def ends_note(depth: int) -> str:
+    """Returns what a reader should know of the ends."""
+    first, last = ends_kept(depth)
+    return (
+        f"the first {first} and last {last} of {depth} layers go last of all "
+        "(published: 4 and 2 of 32 and 40)"
+    )
 
 
 def shortened_ppl(game: Game, counts: Iterable[int], ends: Sequence[int] | None = None) -> Found:
@@ -61,3 +85,22 @@ def shortened_ppl(game: Game, counts: Iterable[int], ends: Sequence[int] | None 
     utilities = np.asarray(game(~np.eye(n, dtype=bool)))
     late = np.isin(np.arange(n), np.asarray(ends, dtype=np.int64))
     return Found(in_order(np.lexsort((-utilities, late)), counts), n)
+
+
+def run_shortened_ppl(context: MethodContext, counts: Sequence[int]) -> Found:
+    """Shortened LLaMA by the NLL, for players of any kind."""
+    ends = end_players(context.layers, *ends_kept(context.depth), context.depth)
+    found = shortened_ppl(context.game("nll"), counts, ends)
+    return replace(found, note=ends_note(context.depth))
+
+
+METHOD = Method(
+    name="Shortened-LLaMA PPL",
+    source="Kim et al., arXiv 2402.02834",
+    needs="evaluations of NLL",
+    kind="selects sets",
+    metric="nll",
+    also=("shortened-llama",),
+    price=lambda n, counts: n,
+    run=run_shortened_ppl,
+)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -31,12 +31,14 @@ from flax import nnx
 from jaxtyping import Bool, Float
 
 from sampling import even_quotas, full, stratified, stream
-from shapley.baselines import Found, in_order
+from shapley.baselines import Found, Method, MethodContext, in_order
 from shapley.game import Game
 from surrogate.ensemble.device import computing
 
 __all__ = [
     "AS_PUBLISHED",
+    "METHOD",
+    "TUNED_METHOD",
     "Training",
     "cooperative_game",
     "published_strata",
@@ -51,6 +53,7 @@ EPOCHS = 300
 MOMENTUM = 0.9
 DECAY_EVERY = 100
 MASKS_FOR_VALUES = 80_000
+MASKS_PUBLISHED = 8000
 
 Utility = Callable[[Bool[np.ndarray, "B n"]], Float[np.ndarray, "B"]]
 
@@ -246,3 +249,38 @@ def _train(
 
     (state, _), _ = jax.lax.scan(step, (state, optimiser.init(state)), (batches, weights, rates))
     return state
+
+
+def run_trained(tuned: bool) -> Callable[[MethodContext, Sequence[int]], Found]:
+    """The method as published or with its training tuned, on no more masks than were published."""
+
+    def run(context: MethodContext, counts: Sequence[int]) -> Found:
+        budget = min(context.budget, MASKS_PUBLISHED + 1)
+        found = cooperative_game(context.game("nll"), counts, budget, context.seed, tuned=tuned)
+        note = f"{round(found.evaluations) - 1:,} masks (published: {MASKS_PUBLISHED:,})"
+        return replace(found, note=note)
+
+    return run
+
+
+METHOD = Method(
+    name="cooperative game",
+    source="Pruning as a Cooperative Game: ICLR 2026, arXiv 2602.07804, as published",
+    needs="evaluations of NLL, any number",
+    kind="selects sets",
+    metric="nll",
+    spends=True,
+    also=("parent-paper",),
+    run=run_trained(tuned=False),
+)
+
+TUNED_METHOD = Method(
+    name="cooperative game, tuned",
+    source="Pruning as a Cooperative Game: ICLR 2026, arXiv 2602.07804, "
+    "its training tuned on held-out masks",
+    needs="evaluations of NLL, any number",
+    kind="selects sets",
+    metric="nll",
+    spends=True,
+    run=run_trained(tuned=True),
+)

@@ -94,7 +94,9 @@ def tree():
     """The folders in CONTRIBUTING's tree, as paths."""
     above: list[str] = []
     for line in blocks(ROOT / "CONTRIBUTING.md", "text")[0].splitlines():
-        indent, name = re.match(r"( *)(\w+)/ ", line).groups()
+        found = re.match(r"( *)(\w+)/ ", line)
+        assert found is not None, line
+        indent, name = found.groups()
         above = [*above[: len(indent) // 2], name]
         yield "/".join(above)
 

@@ -16,7 +16,7 @@ from decoder import ModelSpec, cut_sequences, load_model, load_tokenizer, make_r
 from layershap.demo import MODEL_DIRECTORY
 from layershap.demo.corpus import Split, split_text
 from layershap.methods.catalog import BASELINES
-from layershap.methods.protocol import MethodContext
+from layershap.methods.context import RunContext, refusal, run_method
 from sampling import without
 from shapley import BudgetedGame, Game
 from shapley.estimator import State, start
@@ -62,7 +62,7 @@ def open_search(folder: Path, a_player: int = A_PLAYER, seed: int = 0) -> dict[s
     found, rounds = _searched(measured.game("nll"), counts, a_player * n, seed)
     seconds = time.perf_counter() - began
     ours: Sets = {count: found.sets[count][0].removed for count in counts}
-    bench = MethodContext(
+    bench = RunContext(
         roster=roster,
         utility="nll",
         evaluation_tokens=dict.fromkeys(("nll", "kl", "top1"), texts["calibration"].size),
@@ -147,17 +147,17 @@ def _searched(game: Game, counts: Sequence[int], budget: int, seed: int) -> tupl
     return search.result(state), rounds
 
 
-def _rivals(bench: MethodContext, counts: Sequence[int], folder: Path) -> dict[str, dict[str, Any]]:
+def _rivals(bench: RunContext, counts: Sequence[int], folder: Path) -> dict[str, dict[str, Any]]:
     """Sets and tokens of every published method that can run here and drops what it removes."""
     found = {}
     for baseline in BASELINES:
-        if (reason := baseline.refusal(bench, counts)) is not None:
+        if (reason := refusal(baseline, bench, counts)) is not None:
             print(reason, flush=True)
             continue
         kept = folder / f"{baseline.slug}-{bench.budget}-{bench.seed}.json"
         if not kept.exists():
             began = time.perf_counter()
-            result = baseline.run(bench, counts)
+            result = run_method(baseline, bench, counts)
             content = {
                 "sets": {str(count): list(removed) for count, removed in result.sets.items()},
                 "tokens": result.tokens,

@@ -21,7 +21,6 @@ from decoder.baselines import (
     taylor_removed,
     taylor_scores,
 )
-from decoder.baselines.block_influence import block_influence as influence_scores
 from decoder.surgery.delete import reduced
 from layershap.demo import MODEL_DIRECTORY
 from tests.support.tiny_models import VOCABULARY, tiny_model
@@ -107,10 +106,10 @@ def test_scores_find_the_layers_that_do_nothing(family):
 
 def test_rescoring_scores_the_shorter_model_itself():
     model = tiny_model("qwen3")
-    scores = influence_scores(model, TOKENS, LAYERS, [1, 3])
+    scores, _ = block_influence(model, TOKENS, LAYERS, [1, 3])
     assert np.isinf(scores[[1, 3]]).all()
     with reduced(model, find_stack(model), [1, 3]):
-        shorter = influence_scores(model, TOKENS, make_roster("layers", 3))
+        shorter, _ = block_influence(model, TOKENS, make_roster("layers", 3))
     np.testing.assert_allclose(scores[[0, 2, 4]], shorter, rtol=1e-5)
     sets, spend = rescored_influence(model, TOKENS, HALVES, [4, 1, 4])
     assert set(sets[1]) < set(sets[4])

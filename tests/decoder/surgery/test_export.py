@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from decoder import MaskedModel, ModelError, ModelSpec, find_stack, make_roster
-from decoder.baselines.block_influence import block_influence
+from decoder.baselines import block_influence
 from decoder.cost.speed import measure_speed
 from decoder.surgery.delete import reduced
 from decoder.surgery.export import export_checkpoint
@@ -230,11 +230,11 @@ def test_block_influence_finds_the_layer_that_does_nothing():
     for name, parameter in find_stack(model).layers[2].named_parameters():
         if name.endswith(("o_proj.weight", "down_proj.weight")):
             parameter.data.zero_()
-    scores = block_influence(model, TOKENS, make_roster("layers", 5))
+    scores, _ = block_influence(model, TOKENS, make_roster("layers", 5))
     assert scores.argmin() == 2
     assert scores[2] == pytest.approx(0, abs=1e-6)
     assert (np.delete(scores, 2) > 1e-3).all()
-    halves = block_influence(model, TOKENS, make_roster("sublayers", 5, "0"))
+    halves, _ = block_influence(model, TOKENS, make_roster("sublayers", 5, "0"))
     assert halves.shape == (8,)
     np.testing.assert_allclose(halves[2:4], 0, atol=1e-6)
     assert (np.delete(halves, [2, 3]) > 1e-3).all()

@@ -15,12 +15,15 @@ from shapley.baselines import (
     WholeGame,
     ends_kept,
     evopress,
+    greedy,
     in_order,
     rescored_removal,
     reverse_order,
     shortened_ppl,
     single_ablation,
 )
+from shapley.baselines.greedy import greedy_price
+from shapley.baselines.shortened import end_players
 from tests.support.shapley_games import CountingGame, additive, random_table, smooth
 
 
@@ -53,6 +56,24 @@ def test_single_ablation_sorts_once():
     assert found.evaluations == 9
     order = np.argsort(worth)
     assert found.sets == {k: tuple(sorted(order[:k].tolist())) for k in (2, 5)}
+
+
+def test_greedy_takes_the_least_costly_player_each_time():
+    game = CountingGame(smooth(8, 1))
+    found = greedy(game, [4, 2])
+    assert found.evaluations == len(game.seen) == greedy_price(8, [4, 2]) == 8 + 7 + 6 + 5
+    assert set(found.sets[2]) < set(found.sets[4])
+    left = [player for player in range(8) if player not in found.sets[2]]
+    thirds = {player: without(8, [*found.sets[2], player]) for player in left}
+    worth = dict(zip(thirds, game(np.array(list(thirds.values()))), strict=True))
+    assert max(worth, key=worth.__getitem__) in found.sets[4]
+
+
+def test_ends_are_the_players_that_reach_into_them():
+    whole = [[layer] for layer in range(6)]
+    assert end_players(whole, 1, 2, 6) == [0, 4, 5]
+    assert end_players([[0, 1], [2, 3], [4, 5]], 1, 1, 6) == [0, 2]
+    assert end_players([[1], [1], [5]], 1, 1, 6) == [2]
 
 
 def test_reverse_order_keeps_the_last_player():

@@ -6,14 +6,15 @@ Their Depth Efficiently?", arXiv 2505.13898. What two players cost together is n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from shapley.baselines.found import Found, in_order
+from shapley.baselines.method import Method, MethodContext
 from shapley.game import Game
 
-__all__ = ["single_ablation"]
+__all__ = ["METHOD", "single_ablation"]
 
 
 def single_ablation(game: Game, counts: Iterable[int]) -> Found:
@@ -25,3 +26,21 @@ def single_ablation(game: Game, counts: Iterable[int]) -> Found:
     n = len(game.players)
     utilities = np.asarray(game(~np.eye(n, dtype=bool)))
     return Found(in_order(np.argsort(-utilities, kind="stable"), counts), n)
+
+
+def run_single_ablation(context: MethodContext, counts: Sequence[int]) -> Found:
+    """Single ablation by the run's utility."""
+    return single_ablation(context.game(context.utility), counts)
+
+
+METHOD = Method(
+    name="single ablation",
+    source="for example Csordás et al., arXiv 2505.13898",
+    needs="evaluations of the run's utility",
+    kind="selects sets",
+    metric="utility",
+    also=("ablation",),
+    default=2,
+    price=lambda n, counts: n,
+    run=run_single_ablation,
+)
