@@ -15,8 +15,9 @@ from cluster.errors import (
 from cluster.ledger.campaign import Campaign
 from cluster.ledger.columns import Column
 from cluster.ledger.export import export_table
-from cluster.ledger.ledger import Event, Ledger
+from cluster.ledger.ledger import Ledger
 from cluster.ledger.records import Counts, Records
+from cluster.ledger.store import Event
 from cluster.scheduler.chunking import contiguous_runs
 from cluster.scheduler.measure import measure
 from cluster.scheduler.pool import WorkerPool
