@@ -18,8 +18,8 @@ from cluster.ledger.export import export_table
 from cluster.ledger.ledger import Ledger
 from cluster.ledger.records import Counts, Records
 from cluster.ledger.store import Event
-from cluster.scheduler.chunking import contiguous_runs
 from cluster.scheduler.measure import measure
+from cluster.scheduler.policy import Policy
 from cluster.scheduler.pool import WorkerPool
 from cluster.scheduler.session import Session, connect
 from cluster.scheduler.summary import Progress, Summary
@@ -38,6 +38,7 @@ __all__ = [
     "LedgerCorrupt",
     "LedgerError",
     "LedgerLocked",
+    "Policy",
     "Progress",
     "Records",
     "Session",
@@ -46,7 +47,6 @@ __all__ = [
     "WorkerPool",
     "WorkerRefused",
     "connect",
-    "contiguous_runs",
     "export_table",
     "measure",
 ]

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
 
-from surrogate.ensemble.pairwise import pair_features
+from shapley.regression.pairwise_ridge import pair_features
 from surrogate.model.conformal import Conformal
 from surrogate.model.regressor import SurrogateRegressor
 from surrogate.model.scores import Scores, by_stratum, score
