@@ -155,7 +155,13 @@ class WorkQueue:
         self._returned.appendleft(chunk)
 
     def done(self, chunk: Chunk, seconds: float, pace: Pace) -> None:
-        """Closes a measured chunk and learns the worker's speed from it."""
+        """Closes a measured chunk and learns the worker's speed from it.
+
+        Args:
+            chunk: that was handed out.
+            seconds: that its worker took.
+            pace: of that worker.
+        """
         self._out.remove(chunk)
         self._open -= len(chunk)
         cost = self.costs.of_run(chunk.start, chunk.stop)

@@ -87,6 +87,11 @@ def strongest_pairs(view: QuadraticFit, count: int, most: int) -> QuadraticFit:
     For sets of one size the mean effect of a player's pairs is a linear effect: pairs_ij - u_i -
     u_j together with linear_i + (count - 1) u_i gives every such set the same utility. Pairs are
     centred in this way, then the weakest are dropped.
+
+    Args:
+        view: a fitted one; it stays as it is.
+        count: players that the sets remove.
+        most: pair terms to keep.
     """
     n = len(view.linear)
     both = view.pairs + view.pairs.T
@@ -114,6 +119,14 @@ def sample_near(
     Half of them are drawn at random; the others lie one to three exchanges away from the sets in
     ``around``, where the optimum is expected. Limits other than protection do not matter here:
     sets that break them tell as much about the game.
+
+    Args:
+        game: what the view is to be fitted to.
+        count: players that each set removes.
+        seed: of the draws.
+        limits: of which only the protected players count.
+        size: number of sets.
+        around: coalitions near which half of the sets lie; all sets are random when omitted.
     """
     rules = Limits(len(game.players), limits_of(game, limits).protected)
     rng = stream(seed, "quadratic sample", count)

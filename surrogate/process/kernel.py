@@ -163,7 +163,13 @@ def fit_process(
 def covariance(
     kernel: Kernel, signs: Float[np.ndarray, "m n"], slack: Float[np.ndarray, "m"] | float = 1.0
 ) -> Float[np.ndarray, "m m"]:
-    """Returns the covariance of measurements, ``noise * slack`` included."""
+    """Returns the covariance of measurements, ``noise * slack`` included.
+
+    Args:
+        kernel: of the process.
+        signs: of the measured coalitions, in {-1, 1}.
+        slack: by how much the noise of each measurement is larger than the kernel's.
+    """
     total = kernel(signs, signs)
     total[np.diag_indices(len(signs))] += kernel.noise * slack
     return total
@@ -178,7 +184,16 @@ def fit_kernel(
     components: int = 1,
     tilted: bool = True,
 ) -> Kernel:
-    """Returns the kernel of the largest penalised marginal likelihood; see `fit_process`."""
+    """Returns the kernel of the largest penalised marginal likelihood; see `fit_process`.
+
+    Args:
+        signs: -1 for a removed player, 1 for a kept one.
+        targets: standardised utilities.
+        slack: by how much the noise of each row is larger than the kernel's.
+        iterations: most L-BFGS iterations.
+        components: product parts of the kernel, 1 or 2.
+        tilted: whether the game may be wilder where a player is gone.
+    """
     n = signs.shape[1]
     mean, spread = _prior(n, components, TILT_SPREAD if tilted else NO_SPREAD)
 

@@ -44,7 +44,13 @@ class ValuePosterior:
 def value_posterior(
     kernel: Kernel, signs: Float[np.ndarray, "m n"], targets: Float[np.ndarray, "m"]
 ) -> ValuePosterior:
-    """Conditions the values on measured coalitions (Bayesian quadrature; O'Hagan 1991)."""
+    """Conditions the values on measured coalitions (Bayesian quadrature; O'Hagan 1991).
+
+    Args:
+        kernel: prior covariance of the game.
+        signs: of the measured coalitions, in {-1, 1}.
+        targets: standardised utilities, one a row.
+    """
     factor = np.linalg.cholesky(covariance(kernel, signs))
     functional = _forward(factor, shapley_functional(kernel, signs).T)
     along = _forward(factor, targets)
