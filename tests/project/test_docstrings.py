@@ -6,7 +6,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("sampling", "shapley", "surrogate", "cluster")
+ROOMS = (
+    "sampling",
+    "shapley",
+    "surrogate",
+    "cluster",
+    "decoder/model",
+    "decoder/data",
+    "decoder/checkpoint",
+    "decoder/evaluate",
+    "decoder/cost",
+    "decoder/training",
+)
 FEWEST = 3
 
 
