@@ -38,22 +38,7 @@ class Event:
 class Store:
     """Holds the file of one run directory open and writes events to it.
 
-    Args:
-        path: the file, usually ``<run directory>/ledger.sqlite``. A writer creates it and its
-            directory, and upgrades a file that an older version wrote.
-        readonly: open an existing ledger to read it.
-
-    Attributes:
-        path: the file.
-        readonly: whether it was opened to read.
-        upgraded_from: the older schema version that the file had when it was opened for writing,
-            or None.
-
-    Raises:
-        LedgerLocked: if another process writes to the same run directory.
-        LedgerCorrupt: if the file is damaged or is no ledger. The file is left as it is.
-        LedgerError: if the file cannot be opened, was written by a newer version, or was written
-            by an older one and is opened to read.
+    Its arguments, attributes and errors are those of :class:`cluster.Ledger`.
     """
 
     def __init__(self, path: Path | str, *, readonly: bool = False) -> None:
