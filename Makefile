@@ -7,7 +7,7 @@ ARGS   ?=
 PIP    := pip==26.3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-BENCH  := masked_evaluation walk_efficiency memory_bound scheduler exact_demo surrogate_speed adaptive_cost serve
+BENCH  := masked_evaluation walk_efficiency memory_bound scheduler exact_demo surrogate_speed serve
 
 # The first interpreter that runs (a version manager's shim may exist and still fail),
 # is new enough and can make environments.

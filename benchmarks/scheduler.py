@@ -28,7 +28,17 @@ from benchmarks.support.measuring.plain_loops import random_llama
 from benchmarks.support.measuring.simulated_workers import TOKENS, Hall, SeatedCrew, Sleeper
 from benchmarks.support.measuring.steady_memory import keep_freed_memory
 from benchmarks.support.report_bars import Bar, write
-from cluster import Campaign, Column, Evaluator, Ledger, Progress, WorkerPool, connect, measure
+from cluster import (
+    Campaign,
+    Column,
+    Evaluator,
+    Ledger,
+    Policy,
+    Progress,
+    WorkerPool,
+    connect,
+    measure,
+)
 
 __all__ = ["busy_workers", "main", "steady_driver", "two_for_one"]
 
@@ -203,7 +213,7 @@ def _rate(
         if workers == 1:
             _pin(pool.ready[0].name)
         warm = 8 * workers
-        measure(campaign, pool, rows[:warm], chunk_seconds=0.2)
+        measure(campaign, pool, rows[:warm], policy=Policy(chunk_seconds=0.2))
         began = time.perf_counter()
         summary = measure(campaign, pool, rows[warm:])
         return summary.measured / (time.perf_counter() - began)

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from cluster.ledger.campaign import Campaign
     from cluster.ledger.columns import Column
     from cluster.ledger.export import export_table
-    from cluster.ledger.ledger import Event, Ledger
+    from cluster.ledger.ledger import Ledger
     from cluster.ledger.records import Counts, Records
-    from cluster.scheduler.chunking import contiguous_runs
+    from cluster.ledger.store import Event
     from cluster.scheduler.measure import measure
+    from cluster.scheduler.policy import Policy
     from cluster.scheduler.pool import WorkerPool
     from cluster.scheduler.session import Session, connect
     from cluster.scheduler.summary import Progress, Summary
@@ -43,6 +44,7 @@ __all__ = [
     "LedgerCorrupt",
     "LedgerError",
     "LedgerLocked",
+    "Policy",
     "Progress",
     "Records",
     "Session",
@@ -51,7 +53,6 @@ __all__ = [
     "WorkerPool",
     "WorkerRefused",
     "connect",
-    "contiguous_runs",
     "export_table",
     "measure",
 ]
@@ -64,12 +65,13 @@ _HOMES = {
     "Column": "ledger.columns",
     "Counts": "ledger.records",
     "Evaluator": "scheduler.worker",
-    "Event": "ledger.ledger",
+    "Event": "ledger.store",
     "Factory": "scheduler.worker",
     "Ledger": "ledger.ledger",
     "LedgerCorrupt": "errors",
     "LedgerError": "errors",
     "LedgerLocked": "errors",
+    "Policy": "scheduler.policy",
     "Progress": "scheduler.summary",
     "Records": "ledger.records",
     "Session": "scheduler.session",
@@ -78,7 +80,6 @@ _HOMES = {
     "WorkerPool": "scheduler.pool",
     "WorkerRefused": "errors",
     "connect": "scheduler.session",
-    "contiguous_runs": "scheduler.chunking",
     "export_table": "ledger.export",
     "measure": "scheduler.measure",
 }

@@ -1,4 +1,4 @@
-"""Coalitions as boolean rows: keys, order, enumeration and the text form of a set of players."""
+"""Coalitions as boolean rows: keys, packed and text forms, order, enumeration, sets of players."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import difflib
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt64
+from jaxtyping import Bool, Int, UInt8, UInt64
 
 __all__ = [
     "distinct",
     "empty",
     "enumerate_all",
-    "from_digits",
     "from_keys",
+    "from_text",
     "full",
     "keys",
     "lexicographic_order",
+    "pack",
     "parse_players",
-    "to_digits",
+    "to_text",
+    "unpack",
     "without",
 ]
 
@@ -51,7 +53,7 @@ def without(n: int, removed: Sequence[int]) -> Bool[np.ndarray, "n"]:
 
 def keys(coalitions: Bool[np.ndarray, "B n"]) -> list[bytes]:
     """Returns one canonical key a row: its bits packed little-endian, ``ceil(n / 8)`` bytes."""
-    packed = np.packbits(_rows(coalitions), axis=1, bitorder="little")
+    packed = pack(coalitions)
     width, data = packed.shape[1], packed.tobytes()
     return [data[start : start + width] for start in range(0, len(data), width)]
 
@@ -67,29 +69,56 @@ def from_keys(keys: Sequence[bytes], n: int) -> Bool[np.ndarray, "B n"]:
         if len(key) != width:
             raise ValueError(f"keys has one of {len(key)} bytes, {n} players need {width}; check n")
     packed = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(len(keys), width)
+    return unpack(packed, n)
+
+
+def pack(coalitions: Bool[np.ndarray, "B n"]) -> UInt8[np.ndarray, "B w"]:
+    """Returns the bits of each row, player 0 the lowest bit of the first of ``ceil(n / 8)`` bytes.
+
+    Bits beyond the last player are 0.
+    """
+    return np.packbits(_rows(coalitions), axis=1, bitorder="little")
+
+
+def unpack(packed: UInt8[np.ndarray, "B w"], n: int) -> Bool[np.ndarray, "B n"]:
+    """Returns the coalitions of ``n`` players behind packed rows; the inverse of :func:`pack`.
+
+    Raises:
+        ValueError: if the rows have the wrong number of bytes or a bit beyond the last player.
+    """
+    width = (_players(n) + 7) // 8
+    if packed.ndim != 2 or packed.shape[1] != width:
+        raise ValueError(
+            f"packed has shape {list(packed.shape)}, {n} players need {width} bytes a row; check n"
+        )
     bits = np.unpackbits(packed, axis=1, bitorder="little").astype(bool)
-    if bits[:, n:].any():
-        raise ValueError(f"keys has one that keeps a player beyond the {n} players; check n")
+    if (beyond := bits[:, n:].any(axis=1)).any():
+        raise ValueError(
+            f"packed row {int(beyond.argmax())} keeps a player beyond the {n} players; check n"
+        )
     return np.ascontiguousarray(bits[:, :n])
 
 
-def to_digits(coalitions: Bool[np.ndarray, "B n"]) -> tuple[str, ...]:
-    """Returns one text a row, a digit a player: 1 = kept, 0 = removed."""
-    digits = _rows(coalitions).astype(np.uint8) + ord("0")
-    return tuple(row.tobytes().decode("ascii") for row in digits)
+def to_text(coalitions: Bool[np.ndarray, "B n"]) -> list[str]:
+    """Returns a text a row, one digit a player in depth order: 1 kept, 0 removed."""
+    rows = _rows(coalitions)
+    n, letters = rows.shape[1], (rows.astype(np.uint8) + ord("0")).tobytes().decode("ascii")
+    return [letters[row * n : (row + 1) * n] for row in range(len(rows))]
 
 
-def from_digits(texts: Sequence[str], n: int) -> Bool[np.ndarray, "B n"]:
-    """Returns the coalitions behind texts of ``n`` digits; the inverse of :func:`to_digits`.
+def from_text(texts: Sequence[str], n: int) -> Bool[np.ndarray, "B n"]:
+    """Returns the coalitions of ``n`` players behind texts; the inverse of :func:`to_text`.
 
     Raises:
-        ValueError: if a text is not ``n`` digits 0 or 1.
+        ValueError: if a text is not ``n`` digits 0 or 1, named by its place.
     """
-    for text in texts:
-        if len(text) != _players(n) or set(text) - set("01"):
-            raise ValueError(f"a coalition is not {n} digits 0 or 1: {text[:40]!r}")
-    packed = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8)
-    return (packed == ord("1")).reshape(len(texts), n)
+    joined = "".join(texts)
+    codes = np.frombuffer(joined.encode("utf-8", "replace"), dtype=np.uint8) - ord("0")
+    same = set(map(len, texts)) <= {_players(n)}
+    if not same or len(codes) != len(joined) or (codes > 1).any():
+        place = next(p for p, text in enumerate(texts) if len(text) != n or set(text) - {"0", "1"})
+        raise ValueError(f"texts[{place}]: must be {n} characters 0 or 1, one a player")
+    return codes.astype(bool).reshape(len(texts), n)
 
 
 def distinct(coalitions: Bool[np.ndarray, "B n"]) -> Bool[np.ndarray, "D n"]:

@@ -43,6 +43,11 @@ def unrank(n: int, removed: int, ranks: Int[np.ndarray, "B"]) -> Bool[np.ndarray
 
     Rank 0 removes the first ``removed`` players, the last rank removes the last ones.
 
+    Args:
+        n: number of players.
+        removed: how many the stratum lacks.
+        ranks: places in the stratum, in any order.
+
     Raises:
         ValueError: if a rank is not in ``0 .. C(n, removed) - 1``.
     """
@@ -67,7 +72,13 @@ def unrank(n: int, removed: int, ranks: Int[np.ndarray, "B"]) -> Bool[np.ndarray
 def random_of_sizes(
     n: int, sizes: Int[np.ndarray, "B"], rng: np.random.Generator
 ) -> Bool[np.ndarray, "B n"]:
-    """Returns one uniformly random coalition with each of the given numbers of KEPT players."""
+    """Returns one uniformly random coalition with each of the given numbers of KEPT players.
+
+    Args:
+        n: number of players.
+        sizes: how many players each coalition keeps.
+        rng: decides which.
+    """
     sizes = np.asarray(sizes)
     draws = rng.random((len(sizes), n))
     ordered = np.sort(draws, axis=1)
@@ -125,6 +136,11 @@ def stratified(n: int, quotas: Mapping[int, int], seed: int) -> Bool[np.ndarray,
     Strata come in ascending order of removals; each has a random stream of its own, so changing
     one quota leaves the other strata as they were.
 
+    Args:
+        n: number of players.
+        quotas: how many coalitions, by number of removed players.
+        seed: of the draws.
+
     Raises:
         ValueError: if a stratum does not exist or a quota is negative.
     """
@@ -137,6 +153,11 @@ def stratified(n: int, quotas: Mapping[int, int], seed: int) -> Bool[np.ndarray,
 
 def even_quotas(n: int, removals: Sequence[int], total: int) -> dict[int, int]:
     """Spreads ``total`` coalitions evenly over strata; small ones pass on what they cannot use.
+
+    Args:
+        n: number of players.
+        removals: the strata, by number of removed players.
+        total: how many coalitions there are to spread.
 
     Returns:
         A quota for each of ``removals`` (repeats count once). They sum to ``total``, or to the

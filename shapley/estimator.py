@@ -118,7 +118,14 @@ def start(players: Sequence[str], seed: int = 0) -> State:
 
 
 def advance(chooser: Chooser, state: State, game: Game, evaluations: int) -> State:
-    """Measures up to ``evaluations`` more distinct coalitions (``step``)."""
+    """Measures up to ``evaluations`` more distinct coalitions (``step``).
+
+    Args:
+        chooser: decides which coalitions come next.
+        state: what is measured so far; it stays as it is.
+        game: what to measure.
+        evaluations: most further coalitions.
+    """
     if evaluations < 0:
         raise ValueError(f"evaluations must be at least 0, got {evaluations}")
     rest = evaluations
@@ -133,6 +140,12 @@ def advance(chooser: Chooser, state: State, game: Game, evaluations: int) -> Sta
 
 def estimate(estimator: Estimator, game: Game, budget: int, seed: int = 0) -> Values:
     """Returns the values after ``budget`` distinct coalitions: init, step and result in one.
+
+    Args:
+        estimator: chooses the coalitions and turns them into values.
+        game: any game.
+        budget: distinct coalitions to evaluate.
+        seed: of all choices.
 
     Raises:
         ValueError: if the budget is too small for the estimator.

@@ -221,7 +221,13 @@ def default_players(n: int) -> tuple[str, ...]:
 def evaluate(
     game: Game, coalitions: Bool[np.ndarray, "B n"], chunk: int = 65_536
 ) -> Float[np.ndarray, "B"]:
-    """Returns the utilities of many coalitions, asking for at most ``chunk`` rows at a time."""
+    """Returns the utilities of many coalitions, asking for at most ``chunk`` rows at a time.
+
+    Args:
+        game: any game.
+        coalitions: rows, True = kept.
+        chunk: most rows of one call.
+    """
     if len(coalitions) <= chunk:
         return np.asarray(game(coalitions), dtype=np.float64)
     parts = [game(coalitions[at : at + chunk]) for at in range(0, len(coalitions), chunk)]

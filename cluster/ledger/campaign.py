@@ -6,18 +6,16 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 import sampling
 from cluster.errors import LedgerError
-from cluster.ledger.columns import Column, find, pack, unpack
+from cluster.ledger.columns import Column, as_float32, check_metrics, find, pack, unpack
 from cluster.ledger.records import Counts, Records, join
-
-if TYPE_CHECKING:
-    from cluster.ledger.ledger import Ledger
+from cluster.ledger.store import Store
 
 __all__ = ["Campaign"]
 
@@ -61,7 +59,7 @@ class Campaign:
         LedgerError: if there are no players, or the columns and the utility do not fit.
     """
 
-    ledger: Ledger = field(repr=False, compare=False)
+    ledger: Store = field(repr=False, compare=False)
     name: str
     fingerprint: str
     players: tuple[str, ...]
@@ -128,7 +126,7 @@ class Campaign:
         column = self.column(self.utility)
         if column.name not in metrics:
             raise LedgerError(f"metrics lacks the utility {column.name!r}; give all columns")
-        return column.sign * column.mean(_float32(metrics[column.name]))
+        return column.sign * column.mean(as_float32(metrics[column.name]))
 
     def record(
         self,
@@ -153,8 +151,8 @@ class Campaign:
             LedgerError: if the metrics do not fit the coalitions, or the disk fails.
         """
         rows = self._rows(coalitions)
-        self._check(metrics, len(rows))
-        arrays = {column.name: _float32(metrics[column.name]) for column in self.columns}
+        check_metrics(self.columns, metrics, len(rows))
+        arrays = {column.name: as_float32(metrics[column.name]) for column in self.columns}
         finite = np.all([column.finite(arrays[column.name]) for column in self.columns], axis=0)
         removed = (~rows).sum(axis=1).tolist()
         share, now = seconds / max(len(rows), 1), time.time()
@@ -289,23 +287,3 @@ class Campaign:
                 f" {list(rows.shape)}; pass one row a coalition, True = kept"
             )
         return rows
-
-    def _check(self, metrics: Mapping[str, Float32[np.ndarray, "B W"]], size: int) -> None:
-        names = [column.name for column in self.columns]
-        if set(metrics) != set(names):
-            raise LedgerError(
-                f"metrics has {', '.join(sorted(metrics)) or 'nothing'}; give the columns"
-                f" {', '.join(names)} and no others"
-            )
-        for column in self.columns:
-            shape = list(np.shape(metrics[column.name]))
-            if shape != [size, column.width]:
-                raise LedgerError(
-                    f"metrics[{column.name!r}] must have shape {[size, column.width]}, got {shape};"
-                    " give one number a coalition and weight"
-                )
-
-
-def _float32(values: Float32[np.ndarray, "B W"]) -> Float32[np.ndarray, "B W"]:
-    with np.errstate(over="ignore"):  # too large for float32 becomes inf, which is then reported
-        return np.ascontiguousarray(values, dtype="<f4")

@@ -11,7 +11,17 @@ from jaxtyping import Float32, Float64
 
 from cluster.errors import LedgerError
 
-__all__ = ["Column", "find", "from_json", "pack", "to_json", "unpack", "widths"]
+__all__ = [
+    "Column",
+    "as_float32",
+    "check_metrics",
+    "find",
+    "from_json",
+    "pack",
+    "to_json",
+    "unpack",
+    "widths",
+]
 
 # Columns of an exported table; a metric of the same name would be a second column of that name.
 RESERVED = frozenset(
@@ -151,3 +161,37 @@ def unpack(
         column.name: np.array(part, dtype=np.float32, order="C")
         for column, part in zip(columns, np.split(whole, ends[:-1], axis=1), strict=True)
     }
+
+
+def check_metrics(
+    columns: Sequence[Column], metrics: Mapping[str, Float32[np.ndarray, "B W"]], size: int
+) -> None:
+    """Checks that metrics are all columns and no others, with one row a coalition.
+
+    Args:
+        columns: of the campaign.
+        metrics: what was measured, by name of the column.
+        size: how many coalitions were measured.
+
+    Raises:
+        LedgerError: if a column is missing, is one too many or has another shape.
+    """
+    names = [column.name for column in columns]
+    if set(metrics) != set(names):
+        raise LedgerError(
+            f"metrics has {', '.join(sorted(metrics)) or 'nothing'}; give the columns"
+            f" {', '.join(names)} and no others"
+        )
+    for column in columns:
+        shape = list(np.shape(metrics[column.name]))
+        if shape != [size, column.width]:
+            raise LedgerError(
+                f"metrics[{column.name!r}] must have shape {[size, column.width]}, got {shape};"
+                " give one number a coalition and weight"
+            )
+
+
+def as_float32(values: Float32[np.ndarray, "B W"]) -> Float32[np.ndarray, "B W"]:
+    """Returns numbers as the ledger stores them; what is too large becomes infinite."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(values, dtype="<f4")

@@ -84,6 +84,11 @@ class Database:
     ) -> Iterator[list[tuple[Any, ...]]]:
         """Yields the rows of a query, at most ``size`` at a time, as they were when it began.
 
+        Args:
+            query: in SQL, with marks for the values.
+            values: that take the places of the marks.
+            size: most rows at a time.
+
         Raises:
             LedgerError: if the file cannot be read, in one line.
         """

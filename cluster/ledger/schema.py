@@ -78,6 +78,11 @@ def is_empty(db: sqlite3.Connection) -> bool:
 def verify(db: sqlite3.Connection, path: Path, *, readonly: bool = False) -> None:
     """Reads a whole file and tells whether it is a sound ledger, or one that is still empty.
 
+    Args:
+        db: the open file.
+        path: of it, for messages.
+        readonly: whether it is only to be read.
+
     Raises:
         LedgerCorrupt: if it is damaged or belongs to another program.
         LedgerError: if a newer version wrote it, or an older one and it is only to be read.

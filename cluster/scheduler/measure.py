@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 
 import sampling
 from cluster.ledger.campaign import Campaign
+from cluster.scheduler.policy import Policy
 from cluster.scheduler.pool import WorkerPool
 from cluster.scheduler.queue import WorkQueue
 from cluster.scheduler.run import Run
@@ -21,6 +22,7 @@ from cluster.scheduler.worker import Factory
 
 __all__ = ["measure"]
 
+DEFAULT = Policy()
 SLICE = 65_536  # rows whose status is asked for in one go
 
 
@@ -30,41 +32,34 @@ def measure(
     coalitions: Bool[np.ndarray, "B n"],
     *,
     workers: int | None = 1,
-    cpus_per_worker: float = 1,
-    gpus_per_worker: float = 0.0,
     progress: Callable[[Progress], None] | None = None,
-    max_attempts: int = 3,
     player_costs: Float[np.ndarray, "n"] | Sequence[float] | None = None,
     head_cost: float = 2.0,
-    chunk_seconds: float = 3.0,
-    retry_failed: bool = False,
     order: Literal["shared", "given"] = "shared",
+    policy: Policy = DEFAULT,
 ) -> Summary:
     """Measures those of the coalitions that the ledger lacks, on Ray actors.
 
     Every result is written as it arrives. A chunk whose worker dies is cut in two and handed out
-    again; a coalition that kills ``max_attempts`` workers alone is quarantined with the status
-    ``"failed"``, and the others complete. Deaths of whole machines count against nobody. A run
-    that was stopped, in whatever way, goes on where it was when it is started again.
+    again; a coalition that alone kills as many workers as the policy allows is quarantined with
+    the status ``"failed"``, and the others complete. Deaths of whole machines count against
+    nobody. A run that was stopped, in whatever way, goes on where it was when it is started again.
 
     Args:
         campaign: of a ledger opened for writing.
         evaluators: builds an evaluator, called once inside each actor that this call starts; or a
             pool that is at work already and stays so, for callers that measure in small steps.
         coalitions: rows, True = kept; repeated rows count once.
-        workers: number of actors, where they are started here; None for as many as the cluster
-            has room for, those of nodes that join later included.
-        cpus_per_worker: CPUs and compute threads of each.
-        gpus_per_worker: GPUs of each; parts of one are allowed.
+        workers: number of actors, where they are started here with one CPU each (a pool gives
+            them more, or GPUs); None for as many as the cluster has room for, those of nodes that
+            join later included.
         progress: called at each result and at least about once a second.
-        max_attempts: deaths after which a coalition, or a worker that cannot start, is given up.
         player_costs: relative duration of each player; nothing for equal ones.
         head_cost: duration of what every coalition needs (the model's head, protected parts), in
             the same unit.
-        chunk_seconds: longest chunk wanted, which is also what a death can cost.
-        retry_failed: measure again what an earlier run quarantined.
         order: ``"shared"`` measures in the order that shares most work; ``"given"`` in the order
             of ``coalitions``, so that a stopped run holds the first of them.
+        policy: length of chunks, attempts, and whether what was quarantined is tried again.
 
     Returns:
         what was measured, what was already there, and what went wrong.
@@ -76,13 +71,12 @@ def measure(
         LedgerError: if the ledger cannot be written.
         ValueError: if Ray is not connected or has no room for a worker.
     """
-    for name, value in (("workers", workers), ("max_attempts", max_attempts)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}; give a positive number")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}; give a positive number")
     if order not in ("shared", "given"):
         raise ValueError(f"order must be 'shared' or 'given', got {order!r}; choose one of them")
     began = time.perf_counter()
-    todo, known = _todo(campaign, coalitions, retry_failed)
+    todo, known = _todo(campaign, coalitions, policy.retry_failed)
     if order == "shared":
         todo = todo[sampling.lexicographic_order(todo)]
     run = Run(
@@ -91,23 +85,18 @@ def measure(
             todo,
             player_costs=player_costs,
             head_cost=head_cost,
-            chunk_seconds=chunk_seconds,
-            max_attempts=max_attempts,
+            chunk_seconds=policy.chunk_seconds,
+            max_attempts=policy.max_attempts,
         ),
         skipped=known.total(),
-        max_attempts=max_attempts,
+        max_attempts=policy.max_attempts,
         progress=progress,
     )
     if len(todo):
         lent = (
             nullcontext(evaluators)
             if isinstance(evaluators, WorkerPool)
-            else WorkerPool(
-                evaluators,
-                workers=workers,
-                cpus_per_worker=cpus_per_worker,
-                gpus_per_worker=gpus_per_worker,
-            )
+            else WorkerPool(evaluators, workers=workers)
         )
         with lent as pool:
             log_event = campaign.ledger.log_event

@@ -158,7 +158,13 @@ class WorkerPool:
         self._ray.kill(handle, no_restart=True)
 
     def assign(self, member: WorkerHandle, chunk: Chunk, rows: Bool[np.ndarray, "B n"]) -> None:
-        """Asks a member to measure a chunk after those that it has already."""
+        """Asks a member to measure a chunk after those that it has already.
+
+        Args:
+            member: a worker that is ready.
+            chunk: which rows these are.
+            rows: the coalitions of the chunk, True = kept.
+        """
         member.flights.append((member.handle.measure.remote(rows), chunk))
 
     def wait(self, seconds: float) -> list[WorkerEvent]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from cluster.scheduler.chunking import costs, next_stop
+from cluster.scheduler.chunking import next_stop
+from sampling.prefix_costs import prefix_costs
 
 __all__ = ["Chunk", "Pace", "WorkQueue"]
 
@@ -69,7 +70,7 @@ class WorkQueue:
         max_attempts: int = 3,
     ) -> None:
         self.coalitions = coalitions
-        self.costs = costs(coalitions, player_costs, head_cost)
+        self.costs = prefix_costs(coalitions, player_costs, head_cost)
         self.chunk_seconds = chunk_seconds
         self.max_attempts = max_attempts
         self._cursor = 0
@@ -154,7 +155,13 @@ class WorkQueue:
         self._returned.appendleft(chunk)
 
     def done(self, chunk: Chunk, seconds: float, pace: Pace) -> None:
-        """Closes a measured chunk and learns the worker's speed from it."""
+        """Closes a measured chunk and learns the worker's speed from it.
+
+        Args:
+            chunk: that was handed out.
+            seconds: that its worker took.
+            pace: of that worker.
+        """
         self._out.remove(chunk)
         self._open -= len(chunk)
         cost = self.costs.of_run(chunk.start, chunk.stop)

@@ -26,7 +26,12 @@ __all__ = ["build_skeleton", "finish_loading", "load_weights", "missing_weights"
 
 
 def build_skeleton(config: Any, dtype: torch.dtype, trust_remote_code: bool) -> PreTrainedModel:
-    """The model of a configuration on the meta device, each weight in the type it is loaded in.
+    """Builds a model on the meta device, each weight in the type it is loaded in.
+
+    Args:
+        config: of the model, as transformers reads it.
+        dtype: of the weights, where the model does not keep another.
+        trust_remote_code: whether code that the checkpoint brings may run.
 
     Raises:
         Exception: whatever the model's own code raises for a configuration that it cannot take.

@@ -92,7 +92,12 @@ def settle(checkpoint: Path, destination: Path) -> None:
 
 
 def save(model: Any, path: Path, destination: Path) -> None:
-    """Save a model to `path` for the sake of `destination`.
+    """Saves a model to `path` for the sake of `destination`.
+
+    Args:
+        model: to be saved.
+        path: the directory to write.
+        destination: the one that a person asked for, named in errors.
 
     Raises:
         Unwritable: it cannot be written, or the model refuses to be.

@@ -19,7 +19,12 @@ __all__ = ["cut_prompt", "decode", "prefill"]
 def cut_prompt(
     model: PreTrainedModel, tokens: Int[np.ndarray, "S T"], new_tokens: int
 ) -> Int[Tensor, "1 t"]:
-    """The first sequence on the model's device, cut so that the new tokens fit the context.
+    """Returns the first sequence on the model's device, cut so that the new tokens fit the context.
+
+    Args:
+        model: to be timed.
+        tokens: of a text, one sequence a row.
+        new_tokens: that are to follow the prompt.
 
     Raises:
         ValueError: there are no tokens, or the new ones leave no room for a prompt.
@@ -51,7 +56,13 @@ def prefill(model: PreTrainedModel, prompt_1T: Tensor) -> Any:
 
 @torch.inference_mode()
 def decode(model: PreTrainedModel, out: Any, new_tokens: int) -> Any:
-    """The output after `new_tokens` more passes of one token each, the likeliest every time."""
+    """Returns the output after `new_tokens` more passes of the likeliest token each.
+
+    Args:
+        model: that gave the output.
+        out: its output for a prompt, with a cache.
+        new_tokens: passes to make.
+    """
     for _ in range(new_tokens):
         token_11 = out.logits[:, -1:].argmax(-1)
         out = model(input_ids=token_11, past_key_values=out.past_key_values, use_cache=True)

@@ -74,7 +74,13 @@ class Head(Protocol):
 
 
 def buffer_rows(vocabulary: int, device: torch.device, most_bytes: float) -> int:
-    """Rows of float32 logits made at once; fewer where the fewest wanted take more memory."""
+    """Returns how many rows of float32 logits to make at once; few where memory is short.
+
+    Args:
+        vocabulary: logits a row.
+        device: that holds the logits.
+        most_bytes: memory that they may take.
+    """
     share = min(1.0, most_bytes / (4 * vocabulary * _FEWEST_ROWS))
     entries = int(_BUFFER.get(device.type, _BUFFER["cpu"]) * share)
     return max(max(1, int(_FEWEST_ROWS * share)), entries // vocabulary)

@@ -58,7 +58,13 @@ class PreparedBatch:
         return self._calls[stacked]
 
     def step(self, steps: Steps, unit: Unit, nodes: Sequence[Node]) -> list[Node]:
-        """A unit run on several coalitions' nodes at once."""
+        """Runs a unit on several coalitions' nodes at once.
+
+        Args:
+            steps: of the model.
+            unit: the part of a layer to run.
+            nodes: where the coalitions are, one each.
+        """
         states = [steps.pending(unit, node) for node in nodes]
         after: dict[int, Node] = {}
         for size in dict.fromkeys(map(len, states)):
@@ -74,7 +80,13 @@ class PreparedBatch:
         return [after[place] for place in range(len(nodes))]
 
     def store(self, sums: Sequence[Float64[np.ndarray, "K C R"]], rows: slice, found: Any) -> None:
-        """Put the head's sums [K, M, B] where these coalitions and rows belong."""
+        """Puts the head's sums [K, M, B] where these coalitions and rows belong.
+
+        Args:
+            sums: of each section, to be filled in place.
+            rows: places of the coalitions.
+            found: what the head gave for them.
+        """
         sums[self.section][:, rows, self.batch.rows] = found.cpu().numpy()
 
 

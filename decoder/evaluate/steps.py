@@ -100,7 +100,12 @@ class Steps:
         return Node(state, unit.layer)
 
     def probe(self, layer: int, call: LayerCall, hidden_BTD: Tensor) -> None:
-        """Find the halves of a layer, where halves play and they are not known yet.
+        """Finds the halves of a layer, where halves play and they are not known yet.
+
+        Args:
+            layer: its number.
+            call: of the layer, as the dense model made it.
+            hidden_BTD: its input.
 
         Raises:
             UnsupportedModel: they cannot be told.

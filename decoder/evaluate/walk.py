@@ -15,6 +15,9 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Bool
 
+from sampling.coalitions import lexicographic_order
+from sampling.prefix_costs import prefix_costs
+
 __all__ = ["count_layer_evaluations", "kept_lists", "sweep", "walk"]
 
 State = TypeVar("State")
@@ -105,5 +108,6 @@ def sweep(
 
 
 def count_layer_evaluations(coalitions: Bool[np.ndarray, "B n"]) -> int:
-    """Distinct non-empty kept prefixes: the least number of layer evaluations."""
-    return len({kept[: k + 1] for kept in kept_lists(coalitions) for k in range(len(kept))})
+    """Counts the distinct non-empty kept prefixes: the least number of layer evaluations."""
+    ordered = coalitions[lexicographic_order(coalitions)]
+    return int(prefix_costs(ordered, head_cost=0.0).before[-1])

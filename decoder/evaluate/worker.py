@@ -47,7 +47,12 @@ class MeasureOptions:
 def build_evaluator(
     spec: ModelSpec, workload: Workload, options: MeasureOptions | None = None
 ) -> MaskedModel:
-    """Load a model and make it measurable.
+    """Loads a model and makes it measurable.
+
+    Args:
+        spec: which model, in which type and on which device.
+        workload: what to score.
+        options: players, memory and batches; the defaults when omitted.
 
     Raises:
         ModelError: it cannot be loaded, or memory is too short for a single layer.

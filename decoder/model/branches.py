@@ -81,10 +81,15 @@ def run_whole(call: LayerCall, state: State) -> State:
 
 @torch.inference_mode()
 def run_attention(branches: Branches, call: LayerCall, state: State) -> State:
-    """The state after the layer with its MLP left out.
+    """Returns the state after the layer with its MLP left out.
 
     Only `state[0]` counts. Where the halves are joined the new state has three tensors: hidden
     states, the layer's input and the attention's answer, from which this layer's `run_mlp` goes on.
+
+    Args:
+        branches: the halves of the layer.
+        call: of the layer.
+        state: before the layer.
     """
     (attention,) = branches.attention
     with silenced(call.layer, branches, branches.mlp):
@@ -117,7 +122,13 @@ def run_mlp(branches: Branches, call: LayerCall, state: State) -> State:
 
 @contextmanager
 def silenced(layer: nn.Module, branches: Branches, names: Iterable[str]) -> Iterator[None]:
-    """Within this context these parts of the layer are silent."""
+    """Silences these parts of the layer within the context.
+
+    Args:
+        layer: that holds the parts.
+        branches: with the null outputs of the parts.
+        names: of the submodules to silence.
+    """
     parts = {
         name: StandIn(layer.get_submodule(name), branches.null_outputs[name]) for name in names
     }

@@ -47,7 +47,13 @@ class NullOutput:
     place: int
 
     def own(self, output: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
-        """A part's answer without the residual that it added."""
+        """Returns a part's answer without the residual that it added.
+
+        Args:
+            output: of the part.
+            args: that it was called with.
+            kwargs: that it was called with.
+        """
         answer = answer_tensor(output)
         if self.residual is None:
             return answer

@@ -70,7 +70,13 @@ def hidden_of(output: Any) -> Tensor:
 def record(
     model: PreTrainedModel, stack: Stack, tokens_BT: Tensor, *, every_input: bool = False
 ) -> Trace:
-    """Run the dense model once on `tokens_BT` and record it.
+    """Runs the dense model once on `tokens_BT` and records it.
+
+    Args:
+        model: the dense one.
+        stack: its layers.
+        tokens_BT: of a text.
+        every_input: keep the input of each layer, and not only of the first.
 
     Raises:
         UnsupportedModel: the layers are not called once each in order, or hand each other more

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from sampling import stream
+from sampling import pack, stream
 from surrogate import SurrogateRegressor
 
 __all__ = ["LEVELS", "packed", "packed_bits", "surrogate_weights"]
@@ -57,7 +57,7 @@ def packed(array: np.ndarray) -> dict[str, Any]:
 
 def packed_bits(coalitions: Bool[np.ndarray, "m n"]) -> dict[str, Any]:
     """Returns coalitions as base64 of bits; each row begins a byte, the first player its bit 0."""
-    data = np.packbits(coalitions, axis=1, bitorder="little").tobytes()
+    data = pack(coalitions).tobytes()
     return {"shape": list(coalitions.shape), "data": base64.b64encode(data).decode()}
 
 

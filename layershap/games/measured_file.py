@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 
 from layershap.errors import UserError
 from layershap.games.tables import MappedTable
+from sampling import pack, unpack
 from shapley.estimator import State, start
 from shapley.game import Game
 
@@ -115,9 +116,9 @@ class MeasuredFile:
                 np.savez(
                     file,
                     **self._header(),
-                    coalitions=_packed(np.concatenate([state.coalitions, rows[:done]])),
+                    coalitions=pack(np.concatenate([state.coalitions, rows[:done]])),
                     utilities=np.concatenate([state.utilities, utilities]),
-                    due=_packed(rows[done:]),
+                    due=pack(rows[done:]),
                     seconds=np.array(seconds),
                 )
                 file.flush()
@@ -150,10 +151,12 @@ class MeasuredFile:
             raise self._damaged() from None
 
     def _unpacked(self, packed: np.ndarray) -> Bool[np.ndarray, "m n"]:
-        n = len(self.players)
-        if packed.dtype != np.uint8 or packed.ndim != 2 or packed.shape[1] != -(-n // 8):
+        if packed.dtype != np.uint8:
             raise self._damaged()
-        return np.unpackbits(packed, axis=1, count=n, bitorder="little").astype(bool)
+        try:
+            return unpack(packed, len(self.players))
+        except ValueError:
+            raise self._damaged() from None
 
     def _damaged(self) -> UserError:
         return UserError(
@@ -174,7 +177,3 @@ def identity(game: Game, name: str) -> str:
     for at in range(0, len(game.table), HASHED_AT_ONCE):
         digest.update(np.asarray(game.table[at : at + HASHED_AT_ONCE], dtype="<f8").tobytes())
     return f"table {digest.hexdigest()}"
-
-
-def _packed(rows: Bool[np.ndarray, "m n"]) -> np.ndarray:
-    return np.packbits(rows, axis=1, bitorder="little")

@@ -18,7 +18,7 @@ from layershap.results.design import DESIGN, Design, DesignRound
 from layershap.results.result_file import NotThereYet
 from layershap.runs.plan import Plan
 from layershap.runs.recorded import CALIBRATION, RecordedRun
-from sampling import from_digits, keys, to_digits
+from sampling import from_text, keys, to_text
 
 __all__ = [
     "OPENING",
@@ -120,7 +120,7 @@ def write_rounds(run: RecordedRun, rounds: Sequence[Round]) -> None:
         rounds: in order.
     """
     kept = tuple(
-        DesignRound(number, item.kind, to_digits(item.coalitions))
+        DesignRound(number, item.kind, tuple(to_text(item.coalitions)))
         for number, item in enumerate(rounds, 1)
     )
     fingerprint = run.campaign(CALIBRATION).fingerprint
@@ -155,4 +155,4 @@ def new_rows(
 def _round(item: DesignRound, n: int) -> Round:
     if not item.coalitions:
         raise ValueError(f"round {item.number} holds no coalitions")
-    return Round(item.kind, from_digits(item.coalitions, n))
+    return Round(item.kind, from_text(item.coalitions, n))

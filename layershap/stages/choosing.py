@@ -18,7 +18,8 @@ def estimator() -> AdaptiveValues:
     """The estimator of a run.
 
     It counts coalitions alike. Counting the layers that each adds to its round makes rounds
-    cheaper, but the values no better for the same layer evaluations (benchmarks/adaptive_cost).
+    cheaper, but the values no better for the same layer evaluations
+    (reports/2026-11-22_estimators_cpu.md).
     """
     return AdaptiveValues()
 

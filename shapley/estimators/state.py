@@ -22,7 +22,13 @@ def ends(n: int) -> Bool[np.ndarray, "2 n"]:
 
 
 def unmeasured(state: State, rows: Bool[np.ndarray, "B n"], count: int) -> Bool[np.ndarray, "k n"]:
-    """Returns the first ``count`` of distinct rows that the state has not measured."""
+    """Returns the first ``count`` of distinct rows that the state has not measured.
+
+    Args:
+        state: what is measured so far.
+        rows: distinct coalitions, True = kept.
+        count: most rows to return.
+    """
     known = set(keys(state.coalitions))
     fresh = np.array([key not in known for key in keys(rows)], dtype=bool)
     return rows[fresh][:count]

@@ -63,7 +63,13 @@ def exact_restricted(game_table: Game | Float[np.ndarray, "M"], r: int) -> Value
 
 
 def relabelled(values: Values, method: str, budget: int | None) -> Values:
-    """Returns exact values under the name of the estimator that found them affordable."""
+    """Returns exact values under the name of the estimator that found them affordable.
+
+    Args:
+        values: exact ones.
+        method: name of the estimator.
+        budget: evaluations that it was given; None for no limit.
+    """
     return dataclasses.replace(values, method=method, budget=budget)
 
 

@@ -74,7 +74,13 @@ def exact_interactions(game: Game | Float[np.ndarray, "M"]) -> Float[np.ndarray,
 def sampled_interactions(
     game: Game, calls: int = 2_000_000, seed: int = 0
 ) -> Float[np.ndarray, "n n"]:
-    """Returns the values of :func:`estimate_interactions`."""
+    """Returns the values of :func:`estimate_interactions`.
+
+    Args:
+        game: a cheap one.
+        calls: most evaluations of the game.
+        seed: of the sample.
+    """
     return estimate_interactions(game, calls, seed).values
 
 

@@ -157,7 +157,13 @@ def gram(
     targets: Float[np.ndarray, "k *c"],
     weights: Float[np.ndarray, "k"],
 ) -> tuple[Float[np.ndarray, "p p"], Float[np.ndarray, "p *c"]]:
-    """Returns the two sides of the normal equations."""
+    """Returns the two sides of the normal equations.
+
+    Args:
+        columns: regressors, one row a coalition.
+        targets: what to fit, one or several columns.
+        weights: of the rows.
+    """
     weighted = columns * weights[:, None]
     return weighted.T @ columns, weighted.T @ targets
 
@@ -187,6 +193,11 @@ def complement_groups(
 
     Pairs are shuffled inside their size and dealt out in turn, so that leaving a group out
     removes about the same share of each size.
+
+    Args:
+        coalitions: rows, True = kept.
+        groups: how many to form.
+        seed: of the shuffling.
     """
     rows = np.asarray(coalitions)
     canonical = np.where(rows[:, :1], rows, ~rows)  # the member of the pair with player 0

@@ -1,6 +1,5 @@
 """Search for the best sets of players to remove, on any game and within limits."""
 
-from shapley.search.annealing import annealing_search
 from shapley.search.bayesian import FoundSets, SetSearch
 from shapley.search.beam import beam_search
 from shapley.search.candidate import Candidate, best_first
@@ -24,7 +23,6 @@ __all__ = [
     "QuadraticOptimum",
     "Saving",
     "SetSearch",
-    "annealing_search",
     "beam_search",
     "best_first",
     "draw_sets",

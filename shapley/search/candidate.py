@@ -32,7 +32,13 @@ class Candidate:
 def from_rows(
     coalitions: Bool[np.ndarray, "B n"], utilities: Float[np.ndarray, "B"], source: str
 ) -> list[Candidate]:
-    """Returns a candidate for each coalition of kept players."""
+    """Returns a candidate for each coalition of kept players.
+
+    Args:
+        coalitions: rows, True = kept.
+        utilities: one a row.
+        source: name of the search that found them.
+    """
     return [
         Candidate(tuple(np.flatnonzero(~row).tolist()), float(utility), source)
         for row, utility in zip(coalitions, utilities, strict=True)
@@ -61,7 +67,14 @@ def best_rows(
     source: str,
     most: int,
 ) -> list[Candidate]:
-    """Returns the ``most`` best distinct sets of a long list, which may repeat sets."""
+    """Returns the ``most`` best distinct sets of a long list, which may repeat sets.
+
+    Args:
+        coalitions: rows, True = kept.
+        utilities: one a row.
+        source: name of the search that found them.
+        most: candidates to return.
+    """
     order, found = np.argsort(-utilities, kind="stable"), dict[bytes, int]()
     packed = np.packbits(coalitions, axis=1)
     for place in order.tolist():

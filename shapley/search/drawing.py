@@ -20,6 +20,12 @@ def draw_sets(
     Uniform over the sets of that size (or over the allowed runs) where no saving binds. Otherwise
     sets that save too little are drawn again with a growing leaning to players that save much.
 
+    Args:
+        limits: which sets are allowed.
+        count: players that each set removes.
+        number: rows to return.
+        rng: decides which.
+
     Raises:
         ValueError: if no allowed set has this size.
     """
@@ -50,6 +56,11 @@ def exchanged(
     """Returns each coalition with one random removed player back and one random free player out.
 
     Coalitions without any free player left stay as they are.
+
+    Args:
+        rows: coalitions, True = kept.
+        free: indices of the players that may move.
+        rng: decides which do.
     """
     inside, draws = rows[:, free], rng.random((2, len(rows), len(free)))
     back = free[np.where(inside, -1.0, draws[0]).argmax(axis=1)]

@@ -41,6 +41,11 @@ def nearest_share(
 
     A share of 1 or more means that the savings can be reached; ``-inf`` that a saving which asks
     for nothing positive cannot be met.
+
+    Args:
+        amounts: what each free player saves, one row a saving.
+        least: what is asked for of each saving.
+        count: size of the set.
     """
     return _best_share(amounts, least, count)[1]
 
@@ -50,7 +55,13 @@ def saves_enough(
     amounts: Float[np.ndarray, "s f"],
     least: Float[np.ndarray, "s"],
 ) -> Bool[np.ndarray, "B"]:
-    """Returns which sets of chosen players save at least ``least``, up to rounding (1e-9)."""
+    """Returns which sets of chosen players save at least ``least``, up to rounding (1e-9).
+
+    Args:
+        chosen: rows over the free players, True = removed.
+        amounts: what each free player saves, one row a saving.
+        least: what is asked for of each saving.
+    """
     slack = TOLERANCE * np.maximum(np.abs(least), np.abs(amounts).max(axis=1, initial=0.0))
     return np.asarray((chosen @ amounts.T >= least - slack).all(axis=1))
 

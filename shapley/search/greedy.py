@@ -21,6 +21,11 @@ def greedy_removal(
     ``n + (n-1) + ...`` evaluations, one batch a step. The sets are nested unless savings or runs
     are asked for, which lead each count along a path of its own where they bind.
 
+    Args:
+        game: any game.
+        counts: numbers of players to remove.
+        limits: constraints on the sets.
+
     Raises:
         ValueError: if a count cannot be reached.
     """

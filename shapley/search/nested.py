@@ -46,6 +46,12 @@ def nested_search(
 
     See :func:`nested_chains`.
 
+    Args:
+        game: any game; a surrogate as a rule.
+        counts: numbers of players to remove.
+        width: chains that are kept at each step.
+        limits: constraints on the sets.
+
     Raises:
         ValueError: if the width is below 1, a count cannot be reached, or no chain is found.
     """

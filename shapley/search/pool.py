@@ -24,7 +24,13 @@ CLIMBS = 3
 
 
 def every_set(limits: Limits, counts: Sequence[int], most: int) -> Bool[np.ndarray, "N n"] | None:
-    """Returns all allowed coalitions of the counts, or None if there are more than ``most``."""
+    """Returns all allowed coalitions of the counts, or None if there are more than ``most``.
+
+    Args:
+        limits: which sets are allowed.
+        counts: numbers of players to remove.
+        most: rows above which there is no answer.
+    """
     if limits.contiguous:
         return np.concatenate([limits.runs(count) for count in counts])
     free = limits.free

@@ -8,7 +8,6 @@ import numpy as np
 
 from sampling.streams import stream
 from shapley.game import Game, evaluate
-from shapley.search.annealing import annealing_search
 from shapley.search.beam import beam_search
 from shapley.search.candidate import Candidate, best_first, from_rows, limits_of, rows_of
 from shapley.search.constraints import Limits
@@ -44,8 +43,8 @@ def propose(
     """Returns the best sets that any search finds, for each number of removals.
 
     Where all sets of a size are at most ``exhaustive_limit`` they are all evaluated. Otherwise
-    greedy removal, beam search, annealing, evolution, and the optimum of a linear + pairwise view
-    are united, and swap search climbs from the best of them and from random sets.
+    greedy removal, beam search, evolution, and the optimum of a linear + pairwise view are united,
+    and swap search climbs from the best of them and from random sets.
 
     The game may be a surrogate's mean, an upper bound, or any other acquisition
     (:class:`~shapley.game.FunctionGame` makes a game of a function): nothing is remembered
@@ -59,7 +58,7 @@ def propose(
         limits: constraints on the sets.
         nested: whether the first candidates of all counts form one chain, each set inside the
             next, with the largest mean utility; sets of other chains and free sets follow.
-        effort: scales the work of annealing and evolution; 0 leaves them and the view out.
+        effort: scales the work of evolution; 0 leaves it and the view out.
         width: of the beam.
         random_starts: random sets from which swap search climbs as well.
         exhaustive_limit: the most sets of one size to enumerate.
@@ -116,8 +115,7 @@ def _searches(
     found = {count: [one] for count, one in greedy.items()}
     runs = [beam_search(game, counts, max(width, per_count), limits)]
     if effort > 0:
-        steps, rounds = max(1, round(120 * effort)), max(1, round(30 * effort))
-        runs.append(annealing_search(game, counts, seed, limits, steps=steps, most=per_count))
+        rounds = max(1, round(30 * effort))
         runs.append(
             evolution_search(game, counts, seed, limits, generations=rounds, most=per_count)
         )

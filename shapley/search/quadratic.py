@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.linalg import cho_factor, cho_solve
 
 from sampling.streams import stream
 from shapley.game import FunctionGame, Game, default_players, evaluate
+from shapley.regression.pairwise_ridge import fit_penalised
 from shapley.search.candidate import limits_of
 from shapley.search.constraints import Limits
 from shapley.search.drawing import draw_sets, exchanged
@@ -51,9 +51,8 @@ def fit_quadratic(
 ) -> QuadraticFit:
     """Returns the weighted ridge regression of utilities on players and pairs of players.
 
-    Solved in the space of the coalitions: the inner product of all pair features of two rows x, y
-    is ((x'y)² - sum x_i² y_i²) / 2, so 2,000 pairs of 64 players cost no more than 64 features,
-    and fewer coalitions than coefficients are enough. Utilities that are not finite are left out.
+    See :func:`shapley.regression.pairwise_ridge.fit_penalised`. Utilities that are not finite are
+    left out.
 
     Args:
         rows: coalitions of kept players.
@@ -72,25 +71,14 @@ def fit_quadratic(
     if weight.shape != known.shape or not (weight > 0).all() or ridge <= 0:
         raise ValueError("weights and ridge must be positive, with one weight a coalition")
     gone, target = (~rows[known]).astype(np.float64), np.asarray(utilities)[known]
+    fitted = fit_penalised(gone, target, weight[known], ridge)
     share = weight[known] / weight[known].sum()
-    middle, mean = share @ gone, float(share @ target)
-    centred = gone - middle
-    inner, squares = centred @ centred.T, centred**2
-    gram = inner + 0.5 * (inner**2 - squares @ squares.T)
-    penalty = ridge * max(float(np.trace(gram)) / len(gram), 1e-12)
-    factor = cho_factor(gram + np.diag(penalty / (share * len(share))))
-    ones, answer = cho_solve(factor, np.column_stack([np.ones(len(gram)), target - mean])).T
-    dual = answer - answer.sum() / ones.sum() * ones  # the constant is not penalised
-    pairs = np.triu(centred.T @ (dual[:, None] * centred), 1)
-    both = pairs + pairs.T
-    linear = centred.T @ dual - both @ middle
-    view = QuadraticFit(0.0, linear, pairs, 0.0)
-    shape = view(rows[known])
-    constant = mean - float(share @ shape)
+    mean = float(share @ target)
+    view = QuadraticFit(0.0, fitted.linear, fitted.pairs, 0.0)
     variance = float(share @ (target - mean) ** 2)
-    error = float(share @ (target - constant - shape) ** 2)
+    error = float(share @ (target - fitted.bias - view(rows[known])) ** 2)
     r2 = 1.0 - error / variance if variance > 0 else 1.0
-    return QuadraticFit(constant, linear, pairs, r2)
+    return QuadraticFit(fitted.bias, fitted.linear, fitted.pairs, r2)
 
 
 def strongest_pairs(view: QuadraticFit, count: int, most: int) -> QuadraticFit:
@@ -99,6 +87,11 @@ def strongest_pairs(view: QuadraticFit, count: int, most: int) -> QuadraticFit:
     For sets of one size the mean effect of a player's pairs is a linear effect: pairs_ij - u_i -
     u_j together with linear_i + (count - 1) u_i gives every such set the same utility. Pairs are
     centred in this way, then the weakest are dropped.
+
+    Args:
+        view: a fitted one; it stays as it is.
+        count: players that the sets remove.
+        most: pair terms to keep.
     """
     n = len(view.linear)
     both = view.pairs + view.pairs.T
@@ -126,6 +119,14 @@ def sample_near(
     Half of them are drawn at random; the others lie one to three exchanges away from the sets in
     ``around``, where the optimum is expected. Limits other than protection do not matter here:
     sets that break them tell as much about the game.
+
+    Args:
+        game: what the view is to be fitted to.
+        count: players that each set removes.
+        seed: of the draws.
+        limits: of which only the protected players count.
+        size: number of sets.
+        around: coalitions near which half of the sets lie; all sets are random when omitted.
     """
     rules = Limits(len(game.players), limits_of(game, limits).protected)
     rng = stream(seed, "quadratic sample", count)

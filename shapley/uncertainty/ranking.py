@@ -97,6 +97,12 @@ def order_probabilities(
 
     Entry ``j`` is for places ``j`` and ``j + 1`` of :meth:`Values.ranking`; see
     :func:`least_valuable_probabilities` for the arguments and errors.
+
+    Args:
+        values: with standard errors.
+        covariance: of the values; the one that they carry when omitted.
+        seed: of the draws.
+        draws: from the normal distribution of the values.
     """
     ranks = _ranks(_draw(values, covariance, seed, draws), seed)[:, values.ranking()]
     return (ranks[:, :-1] < ranks[:, 1:]).mean(axis=0)
@@ -115,6 +121,13 @@ def ranking_statements(
     First one statement for each of the ``k`` players of least estimated value, then one for all
     of them as a set (unless ``k`` is 1), then one for each pair of neighbours among the first
     ``k + 1`` places. All are about the same draws; see :func:`least_valuable_probabilities`.
+
+    Args:
+        values: with standard errors.
+        k: how many least valuable players the statements are about.
+        covariance: of the values; the one that they carry when omitted.
+        seed: of the draws.
+        draws: from the normal distribution of the values.
 
     Raises:
         ValueError: if there are no standard errors, or ``k`` or the covariance do not fit.
@@ -151,6 +164,12 @@ def ranking_sentences(
     """Returns sentences such as ``"p7 is among the 3 least valuable: 98 %"``.
 
     See :func:`ranking_statements` for the arguments and errors.
+
+    Args:
+        values: with standard errors.
+        k: how many least valuable players the sentences are about.
+        covariance: of the values; the one that they carry when omitted.
+        seed: of the draws.
     """
     return [found.sentence for found in ranking_statements(values, k, covariance, seed=seed)]
 

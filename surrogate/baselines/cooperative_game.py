@@ -142,7 +142,13 @@ def strata_values(
 def tuned_training(
     masks: Bool[np.ndarray, "m n"], utilities: Float[np.ndarray, "m"], seed: int
 ) -> Training:
-    """Returns the settings that predict a held-out fifth of the masks best."""
+    """Returns the settings that predict a held-out fifth of the masks best.
+
+    Args:
+        masks: measured coalitions, True = kept.
+        utilities: one a mask.
+        seed: of the split and of the trainings.
+    """
     order = stream(seed, "held-out masks of the published way").permutation(len(masks))
     out, rest = order[: len(masks) // 5], order[len(masks) // 5 :]
     if not len(out):
@@ -160,7 +166,14 @@ def train_perceptron(
     training: Training,
     seed: int,
 ) -> Utility:
-    """Returns the published surrogate, trained: a function of coalitions."""
+    """Returns the published surrogate, trained: a function of coalitions.
+
+    Args:
+        masks: measured coalitions, True = kept.
+        utilities: one a mask.
+        training: settings of the optimiser and of the network.
+        seed: of the weights and the batches.
+    """
     m = len(masks)
     size = min(training.batch, m)
     steps = -(-m // size)

@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from threadpoolctl import threadpool_limits
 
-from sampling import keys, stream
+from sampling import stream
+from shapley.regression.pairwise_ridge import PairwiseRidge, fit_validated
 from surrogate.ensemble.network import PENALTIES, Networks, train_networks
-from surrogate.ensemble.pairwise import Quadratic, fit_quadratic
 from surrogate.ensemble.stacking import stacking_weights
 from surrogate.ensemble.trees import Trees, fit_trees
 from surrogate.process.kernel import Kernel, Process, fit_process
@@ -22,7 +22,6 @@ __all__ = [
     "Ensemble",
     "FitSettings",
     "Fitted",
-    "Warm",
     "assign_folds",
     "fit_ensemble",
     "member_mix",
@@ -36,7 +35,7 @@ LEARNERS = ("process", "quadratic", "trees", *(f"networks_{k}" for k in range(le
 # The first learner that is a kind of network.
 NETWORKS = 3
 LARGEST_SCALE = 10.0
-COLD_ITERATIONS, WARM_ITERATIONS = 35, 12
+ITERATIONS = 35  # of a kernel's fit; the last one gets some more
 
 
 @dataclass(frozen=True)
@@ -69,25 +68,10 @@ class Ensemble:
     mean: float
     scale: float
     process: Process
-    quadratic: Quadratic
+    quadratic: PairwiseRidge
     trees: Trees
     networks: Networks
     stack: Float[np.ndarray, "l"]
-
-
-@dataclass(frozen=True, eq=False)
-class Warm:
-    """What the fit of a grown set of measurements starts from.
-
-    Attributes:
-        coalitions: that were fitted to.
-        fold: of each.
-        kernels: of each competing process, for each fold and for all rows.
-    """
-
-    coalitions: Bool[np.ndarray, "m n"]
-    fold: Int[np.ndarray, "m"]
-    kernels: list[list[Kernel]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,39 +82,34 @@ class Fitted:
         ensemble: fitted to all rows.
         held_out: prediction of each row by learners that did not see it, in utility units.
         fold: of each row.
-        warm: for the next fit.
     """
 
     ensemble: Ensemble
     held_out: Float[np.ndarray, "m"]
     fold: Int[np.ndarray, "m"]
-    warm: Warm
 
 
 def assign_folds(
-    coalitions: Bool[np.ndarray, "m n"],
-    folds: int,
-    rng: np.random.Generator,
-    warm: Warm | None = None,
+    coalitions: Bool[np.ndarray, "m n"], folds: int, rng: np.random.Generator
 ) -> Int[np.ndarray, "m"]:
     """Returns a fold for each row: every stratum is spread evenly, repeats stay together.
 
-    Rows of an earlier fit keep their folds.
+    Args:
+        coalitions: True = kept.
+        folds: how many there are.
+        rng: decides the order in which the rows of a stratum are dealt out.
     """
     distinct, position = np.unique(coalitions, axis=0, return_inverse=True)
     removed = (~distinct).sum(axis=1)
-    known = {} if warm is None else dict(zip(keys(warm.coalitions), warm.fold, strict=True))
-    fold = np.array([known.get(key, -1) for key in keys(distinct)], dtype=np.int64)
+    fold = np.empty(len(distinct), dtype=np.int64)
     filled = np.zeros((coalitions.shape[1] + 1, folds))
-    np.add.at(filled, (removed[fold >= 0], fold[fold >= 0]), 1.0)
-    whole = filled.sum(axis=0)
+    whole = np.zeros(folds)
     for row in np.lexsort((rng.random(len(distinct)), removed)):
-        if fold[row] < 0:
-            # The emptiest fold of the stratum; of several the one with fewest rows in all.
-            place = int(np.lexsort((whole, filled[removed[row]]))[0])
-            fold[row] = place
-            filled[removed[row], place] += 1
-            whole[place] += 1
+        # The emptiest fold of the stratum; of several the one with fewest rows in all.
+        place = int(np.lexsort((whole, filled[removed[row]]))[0])
+        fold[row] = place
+        filled[removed[row], place] += 1
+        whole[place] += 1
     return fold[np.ravel(position)]
 
 
@@ -139,7 +118,6 @@ def fit_ensemble(
     utilities: Float[np.ndarray, "m"],
     weights: Float[np.ndarray, "m"],
     settings: FitSettings,
-    warm: Warm | None = None,
 ) -> Fitted:
     """Fits the ensemble, and every learner once more without each fold.
 
@@ -151,7 +129,6 @@ def fit_ensemble(
         utilities: finite.
         weights: sample weights, not negative, some positive.
         settings: see ``FitSettings``.
-        warm: of an earlier fit with as many folds to some of these rows.
     """
     m = len(coalitions)
     seed, folds = settings.seed, settings.folds
@@ -161,12 +138,12 @@ def fit_ensemble(
     scale = float(np.sqrt(np.average((utilities - mean) ** 2, weights=weights)))
     scale = scale if scale > 1e-12 * max(1.0, abs(mean)) else 1.0
     targets = (utilities - mean) / scale
-    fold = assign_folds(coalitions, folds, stream(seed, "surrogate folds"), warm)
+    fold = assign_folds(coalitions, folds, stream(seed, "surrogate folds"))
 
     # One weighting a fold, and one with every row for the final learners.
     training = np.stack([share * (fold != k) for k in range(folds)] + [share])
-    processes = _fit_processes(signs, targets, training, settings, warm)
-    quadratics = [fit_quadratic(signs, targets, weighting) for weighting in training]
+    processes = _fit_processes(signs, targets, training, settings)
+    quadratics = [fit_validated(signs, targets, weighting) for weighting in training]
     trees = [fit_trees(signs, targets, weighting) for weighting in training]
 
     # Held-out predictions need no more than one member a penalty, which is on the safe side.
@@ -212,8 +189,7 @@ def fit_ensemble(
         _select(networks, owner == folds),
         np.concatenate([stack[rivals].sum(keepdims=True), stack[~rivals]]),
     )
-    kernels = [[process.kernel for process in fitted] for fitted in processes]
-    return Fitted(ensemble, mean + scale * stacked, fold, Warm(coalitions, fold, kernels))
+    return Fitted(ensemble, mean + scale * stacked, fold)
 
 
 def member_mix(ensemble: Ensemble) -> Float[np.ndarray, "k"]:
@@ -228,7 +204,6 @@ def _fit_processes(
     targets: Float[np.ndarray, "m"],
     training: Float[np.ndarray, "f m"],
     settings: FitSettings,
-    warm: Warm | None,
 ) -> list[list[Process]]:
     """Returns each competing process, fitted to each fold's other rows and to all rows."""
 
@@ -242,10 +217,9 @@ def _fit_processes(
             rng=stream(settings.seed, "surrogate process", k),
             evidence_rows=600 if final else 300,
             points=settings.process_points,
-            iterations=(COLD_ITERATIONS if warm is None else WARM_ITERATIONS) + 15 * final,
+            iterations=ITERATIONS + 15 * final,
             components=RIVALS[place][0],
             tilted=RIVALS[place][1],
-            warm=None if warm is None else warm.kernels[place][k],
         )
 
     tasks = [(place, k) for place in range(len(RIVALS)) for k in range(len(training))]

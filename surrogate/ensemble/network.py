@@ -13,8 +13,8 @@ import optax
 from flax import nnx
 from jaxtyping import Float, Int
 
+from shapley.regression.pairwise_ridge import PairwiseRidge
 from surrogate.ensemble.device import computing
-from surrogate.ensemble.pairwise import Quadratic
 
 __all__ = ["Member", "Networks", "train_networks"]
 
@@ -77,7 +77,7 @@ def train_networks(
     targets: Float[np.ndarray, "m"],
     weights: Float[np.ndarray, "k m"],
     scales: Float[np.ndarray, "k n"],
-    starts: list[Quadratic],
+    starts: list[PairwiseRidge],
     settings: Int[np.ndarray, "k"],
     *,
     rng: np.random.Generator,

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
 
-from surrogate.ensemble.pairwise import pair_features
+from shapley.regression.pairwise_ridge import pair_features
 from surrogate.model.conformal import Conformal
 from surrogate.model.regressor import SurrogateRegressor
 from surrogate.model.scores import Scores, by_stratum, score
@@ -30,7 +30,13 @@ def ridge_pairs(
     utilities: Float[np.ndarray, "m"],
     asked: Bool[np.ndarray, "B n"],
 ) -> Float[np.ndarray, "B"]:
-    """Returns scikit-learn's ``RidgeCV`` predictions from players and pairs of players."""
+    """Returns scikit-learn's ``RidgeCV`` predictions from players and pairs of players.
+
+    Args:
+        coalitions: measured rows, True = kept.
+        utilities: one a measured row.
+        asked: rows to predict.
+    """
     model = RidgeCV(alphas=np.logspace(-3, 4, 15))
     model.fit(pair_features(np.where(coalitions, 1.0, -1.0)), utilities)
     return np.asarray(model.predict(pair_features(np.where(asked, 1.0, -1.0))))
@@ -41,7 +47,13 @@ def gradient_boosting(
     utilities: Float[np.ndarray, "m"],
     asked: Bool[np.ndarray, "B n"],
 ) -> Float[np.ndarray, "B"]:
-    """Returns scikit-learn's histogram gradient boosting predictions."""
+    """Returns scikit-learn's histogram gradient boosting predictions.
+
+    Args:
+        coalitions: measured rows, True = kept.
+        utilities: one a measured row.
+        asked: rows to predict.
+    """
     # The default of 20 rows a leaf leaves a few dozen coalitions without a single split.
     model = HistGradientBoostingRegressor(min_samples_leaf=5, random_state=0)
     model.fit(coalitions.astype(np.float64), utilities)

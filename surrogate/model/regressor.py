@@ -9,7 +9,7 @@ from jaxtyping import Float
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from surrogate.ensemble.ensemble import LEARNERS, NETWORKS, FitSettings, Warm, fit_ensemble
+from surrogate.ensemble.ensemble import LEARNERS, NETWORKS, FitSettings, fit_ensemble
 from surrogate.ensemble.prediction import Predictor, predict_learners
 from surrogate.model.conformal import Conformal
 from surrogate.model.scores import score
@@ -38,8 +38,6 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
         process_points: most coalitions that the Gaussian process remembers. Prediction time
             grows with it.
         seed: of every random stream.
-        warm_start: whether a further ``fit`` starts from the last one's kernels and keeps the
-            folds of its rows; meant for a set of measurements that grows.
 
     Attributes:
         ensemble_: the fitted ensemble.
@@ -61,7 +59,6 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
         batch: int = 128,
         process_points: int = 2048,
         seed: int = 0,
-        warm_start: bool = False,
     ) -> None:
         self.members = members
         self.folds = folds
@@ -70,7 +67,6 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
         self.batch = batch
         self.process_points = process_points
         self.seed = seed
-        self.warm_start = warm_start
 
     def fit(
         self, X: Any, y: Any, sample_weight: Float[np.ndarray, "m"] | None = None
@@ -90,9 +86,7 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
         utilities = _utilities(y, len(coalitions))
         weights = _weights(sample_weight, len(coalitions))
         settings = self._settings(coalitions, weights)
-        fitted = fit_ensemble(
-            coalitions, utilities, weights, settings, self._warm(coalitions.shape[1])
-        )
+        fitted = fit_ensemble(coalitions, utilities, weights, settings)
         ensemble, held_out, fold = fitted.ensemble, fitted.held_out, fitted.fold
         used = weights > 0
         removed = (~coalitions).sum(axis=1)
@@ -101,7 +95,6 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
         self.predictor_ = Predictor(ensemble)
         self.out_of_fold_ = held_out
         self.folds_ = fold
-        self.warm_ = fitted.warm
         self.scores_ = score(held_out[used], utilities[used], weights[used])
         self.stack_ = dict(zip(LEARNERS, map(float, ensemble.stack), strict=True))
         self.conformal_ = Conformal.of(
@@ -143,12 +136,6 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
         weights = weights / weights.sum()
         middle = columns @ weights
         return np.sqrt(((columns - middle[:, None]) ** 2) @ weights)
-
-    def _warm(self, n: int) -> Warm | None:
-        warm = getattr(self, "warm_", None) if self.warm_start else None
-        if warm is None or warm.coalitions.shape[1] != n or len(warm.kernels[0]) != self.folds + 1:
-            return None
-        return warm
 
     def _known(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "ensemble_")

@@ -38,7 +38,13 @@ def score(
     measured: Float[np.ndarray, "m"],
     weights: Float[np.ndarray, "m"] | None = None,
 ) -> Scores:
-    """Returns the scores of at least one prediction; rows count equally without weights."""
+    """Returns the scores of at least one prediction; rows count equally without weights.
+
+    Args:
+        predicted: utilities, one a coalition.
+        measured: utilities of the same coalitions.
+        weights: how much each counts; equally much when omitted.
+    """
     share = np.ones(len(measured)) if weights is None else weights
     error = predicted - measured
     variation = float(share @ (measured - np.average(measured, weights=share)) ** 2)
@@ -55,7 +61,13 @@ def by_stratum(
     measured: Float[np.ndarray, "m"],
     removed: Int[np.ndarray, "m"],
 ) -> dict[int, Scores]:
-    """Returns the scores of each number of removed players that occurs."""
+    """Returns the scores of each number of removed players that occurs.
+
+    Args:
+        predicted: utilities, one a coalition.
+        measured: utilities of the same coalitions.
+        removed: number of removed players of each.
+    """
     return {
         int(size): score(predicted[removed == size], measured[removed == size])
         for size in np.unique(removed)

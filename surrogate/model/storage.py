@@ -14,9 +14,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from shapley.regression.pairwise_ridge import PairwiseRidge
 from surrogate.ensemble.ensemble import LEARNERS, Ensemble
 from surrogate.ensemble.network import Networks
-from surrogate.ensemble.pairwise import Quadratic
 from surrogate.ensemble.prediction import Predictor
 from surrogate.ensemble.trees import Trees
 from surrogate.model.conformal import Conformal
@@ -145,7 +145,7 @@ def _rebuild(metadata: dict[str, Any], arrays: dict[str, np.ndarray]) -> Surroga
         mean=numbers["mean"],
         scale=numbers["scale"],
         process=Process(kernel=Kernel(**part("kernel")), **part("process")),
-        quadratic=Quadratic(**part("quadratic")),
+        quadratic=PairwiseRidge(**part("quadratic")),
         trees=Trees(**part("trees")),
         networks=Networks(**part("networks")),
         stack=arrays["stack"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,6 @@ from scipy import stats
 
 from sampling import empty, enumerate_all, full, stream
 from sampling.pairs import paired
-from sampling.prefix_costs import Costs
 from shapley.estimator import State
 from shapley.estimators.state import exact_if_complete, unmeasured
 from shapley.values import Status, Values
@@ -72,15 +70,11 @@ class AdaptiveValues:
     Attributes:
         growth: coalitions of a step, as a share of those measured before it.
         pool: candidates that a step chooses from; up to 12 players all coalitions are.
-        costs: of a batch of coalitions (such as layer evaluations) given which of them are taken
-            already; see :class:`sampling.prefix_costs.PrefixCosts`. None counts every
-            coalition alike.
         name: what people call it.
     """
 
     growth: float = 0.6
     pool: int = 4096
-    costs: Callable[[Bool[np.ndarray, "N n"]], Costs] | None = None
     name: str = "adaptive"
 
     def propose(self, state: State, count: int) -> Bool[np.ndarray, "k n"]:
@@ -99,7 +93,7 @@ class AdaptiveValues:
         if batch == 0:
             return pool[:0]
         posterior = fit_values(state).posterior
-        return pool[choose(posterior, pool, batch, self.costs and self.costs(pool))]
+        return pool[choose(posterior, pool, batch)]
 
     def _pool(self, state: State) -> Bool[np.ndarray, "N n"]:
         n = state.n

@@ -77,6 +77,11 @@ def process_belief(
 
     The kernel is fitted to some hundreds of the measurements, drawn by the seed; the posterior
     rests on all of them.
+
+    Args:
+        coalitions: measured rows, True = kept.
+        utilities: one a row, finite.
+        seed: decides which measurements the kernel is fitted to.
     """
     signs, n = _signs(coalitions), coalitions.shape[1]
     level, scale = _level_and_scale(utilities)

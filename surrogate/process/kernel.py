@@ -123,7 +123,6 @@ def fit_process(
     iterations: int = 50,
     components: int = 1,
     tilted: bool = True,
-    warm: Kernel | None = None,
 ) -> Process:
     """Returns the process whose hyperparameters maximise the penalised marginal likelihood.
 
@@ -141,7 +140,6 @@ def fit_process(
         iterations: most L-BFGS iterations.
         components: product parts of the kernel, 1 or 2.
         tilted: whether the game may be wilder where a player is gone.
-        warm: a kernel to start from, of as many components.
     """
     used = np.flatnonzero(weights > 0)
     order = used if len(used) <= min(points, evidence_rows) else rng.permutation(used)
@@ -154,7 +152,6 @@ def fit_process(
         iterations=iterations,
         components=components,
         tilted=tilted,
-        warm=warm,
     )
     factor = scipy.linalg.cho_factor(
         covariance(kernel, signs[order], slack), lower=True, overwrite_a=True, check_finite=False
@@ -166,7 +163,13 @@ def fit_process(
 def covariance(
     kernel: Kernel, signs: Float[np.ndarray, "m n"], slack: Float[np.ndarray, "m"] | float = 1.0
 ) -> Float[np.ndarray, "m m"]:
-    """Returns the covariance of measurements, ``noise * slack`` included."""
+    """Returns the covariance of measurements, ``noise * slack`` included.
+
+    Args:
+        kernel: of the process.
+        signs: of the measured coalitions, in {-1, 1}.
+        slack: by how much the noise of each measurement is larger than the kernel's.
+    """
     total = kernel(signs, signs)
     total[np.diag_indices(len(signs))] += kernel.noise * slack
     return total
@@ -180,12 +183,19 @@ def fit_kernel(
     iterations: int,
     components: int = 1,
     tilted: bool = True,
-    warm: Kernel | None = None,
 ) -> Kernel:
-    """Returns the kernel of the largest penalised marginal likelihood; see `fit_process`."""
+    """Returns the kernel of the largest penalised marginal likelihood; see `fit_process`.
+
+    Args:
+        signs: -1 for a removed player, 1 for a kept one.
+        targets: standardised utilities.
+        slack: by how much the noise of each row is larger than the kernel's.
+        iterations: most L-BFGS iterations.
+        components: product parts of the kernel, 1 or 2.
+        tilted: whether the game may be wilder where a player is gone.
+    """
     n = signs.shape[1]
     mean, spread = _prior(n, components, TILT_SPREAD if tilted else NO_SPREAD)
-    start = mean if warm is None else _pack(warm)
 
     def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = _evidence(_unpack(theta, n, components), signs, targets, slack)
@@ -197,7 +207,7 @@ def fit_kernel(
     bounds[-1] = np.log(LEAST_NOISE), 1.0
     found = minimize(
         objective,
-        np.clip(start, bounds[:, 0], bounds[:, 1]),
+        np.clip(mean, bounds[:, 0], bounds[:, 1]),
         jac=True,
         method="L-BFGS-B",
         bounds=bounds,
@@ -223,14 +233,6 @@ def _prior(
     return np.concatenate(mean), np.concatenate(spread)
 
 
-def _pack(kernel: Kernel) -> Float[np.ndarray, "h"]:
-    parts = []
-    for c in range(len(kernel.variances)):
-        parts += [np.log(kernel.lengths[c]), kernel.tilts[c], np.log(kernel.variances[c : c + 1])]
-    rest = np.log([kernel.curve, kernel.bend, kernel.constant, kernel.noise])
-    return np.concatenate([*parts, np.log(kernel.slopes), rest])
-
-
 def _unpack(theta: Float[np.ndarray, "h"], n: int, components: int) -> Kernel:
     blocks = theta[: components * (2 * n + 1)].reshape(components, 2 * n + 1)
     rest = np.exp(theta[components * (2 * n + 1) :])
@@ -253,7 +255,7 @@ def _evidence(
     slack: Float[np.ndarray, "m"],
 ) -> tuple[float, Float[np.ndarray, "h"]]:
     """Returns minus the log marginal likelihood (up to a constant) and its gradient."""
-    m = len(signs)
+    m, n = signs.shape
     products = kernel.products(signs, signs)
     total = (signs * kernel.slopes) @ signs.T + kernel.constant
     curve = kernel.by_size(signs, signs)
@@ -264,7 +266,7 @@ def _evidence(
     decompose, invert = scipy.linalg.get_lapack_funcs(("potrf", "potri"), (total,))
     factor, failed = decompose(total, lower=1, overwrite_a=1)
     if failed:
-        return 1e10, np.zeros(len(_pack(kernel)))
+        return 1e10, np.zeros(len(products) * (2 * n + 1) + n + 4)
     solution = scipy.linalg.cho_solve((factor, True), targets, check_finite=False)
     value = 0.5 * float(targets @ solution) + float(np.log(np.diag(factor)).sum())
 

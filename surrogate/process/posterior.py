@@ -8,7 +8,6 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Bool, Float, Int
 
-from sampling.prefix_costs import Costs
 from surrogate.process.kernel import Kernel, covariance
 from surrogate.process.quadrature import shapley_covariance, shapley_functional
 
@@ -45,7 +44,13 @@ class ValuePosterior:
 def value_posterior(
     kernel: Kernel, signs: Float[np.ndarray, "m n"], targets: Float[np.ndarray, "m"]
 ) -> ValuePosterior:
-    """Conditions the values on measured coalitions (Bayesian quadrature; O'Hagan 1991)."""
+    """Conditions the values on measured coalitions (Bayesian quadrature; O'Hagan 1991).
+
+    Args:
+        kernel: prior covariance of the game.
+        signs: of the measured coalitions, in {-1, 1}.
+        targets: standardised utilities, one a row.
+    """
     factor = np.linalg.cholesky(covariance(kernel, signs))
     functional = _forward(factor, shapley_functional(kernel, signs).T)
     along = _forward(factor, targets)
@@ -68,21 +73,17 @@ def value_posterior(
 
 
 def choose(
-    posterior: ValuePosterior,
-    pool: Bool[np.ndarray, "N n"],
-    count: int,
-    costs: Costs | None = None,
+    posterior: ValuePosterior, pool: Bool[np.ndarray, "N n"], count: int
 ) -> Int[np.ndarray, "count"]:
     """Returns the places of coalitions in a pool, each the one that then tells most.
 
     Greedy: the next coalition is the one whose utility lowers the sum of the values' variances
-    most, per unit of cost. Utilities need not be known for that.
+    most. Utilities need not be known for that.
 
     Args:
         posterior: of what is measured.
         pool: distinct coalitions that are not measured.
         count: how many to choose, at most the size of the pool.
-        costs: of the pool's coalitions, told of each choice; equal when omitted.
     """
     kernel = posterior.kernel
     signs = np.where(pool, 1.0, -1.0)
@@ -96,11 +97,7 @@ def choose(
     chosen = np.empty(count, dtype=np.int64)
     for step in range(count):
         worth = (gain**2).sum(axis=0) / np.maximum(variance, least)
-        if costs is not None:
-            worth = worth / costs.now()
         best = int(np.where(free, worth, -1.0).argmax())
-        if costs is not None:
-            costs.take(best)
         chosen[step], free[best] = best, False
         done = known + step
         row = kernel(signs[best : best + 1], signs)[0]

@@ -7,7 +7,6 @@ import json
 import pytest
 
 from benchmarks import (
-    adaptive_cost,
     estimators,
     exact_demo,
     masked_evaluation,
@@ -95,14 +94,6 @@ def test_exact_demo_without_a_model(monkeypatch, tmp_path, capsys):
         exact_demo.main()
     assert caught.value.code == 2
     assert "no such directory" in capsys.readouterr().err
-
-
-def test_adaptive_cost(run):
-    found, bars = run(adaptive_cost, "--players 8 --seeds 1 --budgets 5,8,12")
-    assert len(bars) == 3
-    for curve in found["curves"].values():
-        assert curve["costs"] == sorted(curve["costs"])
-        assert all(error >= 0 for error in curve["errors"])
 
 
 def test_estimators_without_peers(run, tmp_path):

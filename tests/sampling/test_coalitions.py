@@ -13,11 +13,15 @@ from sampling import (
     empty,
     enumerate_all,
     from_keys,
+    from_text,
     full,
     keys,
     lexicographic_order,
+    pack,
     parse_players,
     stream,
+    to_text,
+    unpack,
     without,
 )
 
@@ -116,3 +120,24 @@ def test_streams_are_stable_and_apart():
 
 
 PINNED = [534327312, 91209552, 645364750]
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 20])
+def test_packed_and_text_forms_are_read_back(n):
+    rows = np.random.default_rng(n).random((30, n)) < 0.5
+    assert pack(rows).shape == (30, -(-n // 8))
+    np.testing.assert_array_equal(unpack(pack(rows), n), rows)
+    assert to_text(rows)[0] == "".join("1" if kept else "0" for kept in rows[0])
+    np.testing.assert_array_equal(from_text(to_text(rows), n), rows)
+    assert from_text([], n).shape == unpack(pack(rows[:0]), n).shape == (0, n)
+    assert to_text(rows[:0]) == []
+
+
+def test_forms_that_are_none_are_named_by_their_place():
+    for texts in (["01", "012"], ["01", "0"], ["01", "0x"], ["01", "0\N{FULLWIDTH DIGIT ONE}"]):
+        with pytest.raises(ValueError, match=r"texts\[1\]: must be 2 characters 0 or 1"):
+            from_text(texts, 2)
+    with pytest.raises(ValueError, match="row 1 keeps a player beyond the 2"):
+        unpack(np.array([[3], [4]], dtype=np.uint8), 2)
+    with pytest.raises(ValueError, match="9 players need 2 bytes"):
+        unpack(np.zeros((1, 1), dtype=np.uint8), 9)

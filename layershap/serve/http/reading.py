@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool
 from pydantic import BaseModel
 
+import sampling
 from layershap.serve.http.errors import ServiceError
 from layershap.serve.http.predictor import Predictor
 
@@ -111,18 +112,14 @@ def _marked(
 
 
 def _of_texts(texts: Sequence[str], n: int) -> Bool[np.ndarray, "B n"]:
-    joined = "".join(texts)
-    codes = np.frombuffer(joined.encode("utf-8", "replace"), dtype=np.uint8) - ord("0")
-    lengths = set(map(len, texts))
-    if not lengths <= {n} or len(codes) != len(joined) or (codes > 1).any():
+    try:
+        return sampling.from_text(texts, n)
+    except ValueError:
         place = next(p for p, text in enumerate(texts) if len(text) != n or set(text) - {"0", "1"})
-        raise ServiceError(
-            422,
-            "invalid_field",
-            f"kept[{place}]: must be {n} characters 0 or 1, one a player",
-            f"kept[{place}]",
-        )
-    return codes.astype(bool).reshape(len(texts), n)
+    field = f"kept[{place}]"
+    raise ServiceError(
+        422, "invalid_field", f"{field}: must be {n} characters 0 or 1, one a player", field
+    )
 
 
 def _unpacked(text: str, n: int, most: int) -> Bool[np.ndarray, "B n"]:
@@ -144,16 +141,17 @@ def _unpacked(text: str, n: int, most: int) -> Bool[np.ndarray, "B n"]:
     if count > most:
         raise _too_many("packed", count, most)
     table = np.frombuffer(content, dtype=np.uint8).reshape(count, width)
-    bits = np.unpackbits(table, axis=1, bitorder="little")
-    if bits[:, n:].any():
-        place = int(np.flatnonzero(bits[:, n:].any(axis=1))[0])
-        raise ServiceError(
-            422,
-            "invalid_field",
-            f"packed: set {place} has bits beyond the {n} players; they must be 0",
-            "packed",
-        )
-    return bits[:, :n].astype(bool)
+    try:
+        return sampling.unpack(table, n)
+    except ValueError:
+        # Only the last byte has bits that stand for nobody.
+        place = int(np.flatnonzero(table[:, -1] >> (n - 8 * (width - 1)))[0])
+    raise ServiceError(
+        422,
+        "invalid_field",
+        f"packed: set {place} has bits beyond the {n} players; they must be 0",
+        "packed",
+    )
 
 
 def _too_many(field: str, got: int, most: int) -> ServiceError:

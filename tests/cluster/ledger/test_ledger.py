@@ -415,3 +415,13 @@ def test_a_ledger_that_is_absent_empty_or_in_no_mans_land(path):
     with pytest.raises(LedgerError) as caught:
         Ledger("/dev/null/run/ledger.sqlite")
     one_line(caught, "cannot create", "--output")
+
+
+def test_reading_a_ledger_brings_in_no_ray_torch_or_jax():
+    code = (
+        "import sys, cluster.ledger as room\n"
+        "assert all(hasattr(room, name) for name in room.__all__)\n"
+        "print([name for name in ('ray', 'torch', 'jax') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

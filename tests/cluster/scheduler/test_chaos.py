@@ -12,7 +12,7 @@ from dataclasses import asdict
 import pytest
 
 import sampling
-from cluster import Ledger, WorkerPool, connect, measure
+from cluster import Ledger, Policy, WorkerPool, connect, measure
 from tests.support import cluster_toys as toys
 from tests.support.cluster_nodes import NODE, ROWS, check_measured_once, nodes
 
@@ -49,7 +49,9 @@ def disturbed(folder: str, seed: int) -> None:
             due = time.monotonic() + chance.uniform(0.1, 1.5)
 
         with pool:
-            summary = measure(toys.campaign(ledger), pool, ROWS, chunk_seconds=0.3, progress=strike)
+            summary = measure(
+                toys.campaign(ledger), pool, ROWS, policy=Policy(chunk_seconds=0.3), progress=strike
+            )
     print(json.dumps({"struck": struck, **asdict(summary)}))
 
 
@@ -74,7 +76,7 @@ def drive(path: str, address: str) -> None:
     with connect(address, workers=1), Ledger(path) as ledger:
         factory = toys.Toy(seconds_each=0.08)
         print("began", flush=True)
-        measure(toys.campaign(ledger), factory, ROWS, workers=2, chunk_seconds=0.2)
+        measure(toys.campaign(ledger), factory, ROWS, workers=2, policy=Policy(chunk_seconds=0.2))
 
 
 def test_drivers_that_are_killed_again_and_again(tmp_path, ray_address):

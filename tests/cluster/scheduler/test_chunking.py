@@ -1,6 +1,5 @@
 import heapq
 import tracemalloc
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,55 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sampling
-from cluster import contiguous_runs
-from cluster.scheduler import chunking
-from cluster.scheduler.chunking import costs
+from cluster.scheduler.chunking import next_stop
 from cluster.scheduler.queue import Pace, WorkQueue
+from sampling.prefix_costs import prefix_costs
+from tests.support.sorted_coalitions import sorted_coalitions
 
 
-@st.composite
-def sorted_coalitions(draw, largest=60):
-    n = draw(st.integers(1, 10))
-    seed = draw(st.integers(0, 2**32 - 1))
-    size = draw(st.integers(0, largest))
-    rows = sampling.distinct(np.random.default_rng(seed).random((size, n)) < 0.6)
-    return rows[sampling.lexicographic_order(rows)]
-
-
-def shared_by_hand(first, second, prices):
-    kept = [np.flatnonzero(row).tolist() for row in (first, second)]
-    length = 0
-    while length < min(map(len, kept)) and kept[0][length] == kept[1][length]:
-        length += 1
-    return sum(prices[player] for player in kept[0][:length])
-
-
-@given(sorted_coalitions(), st.integers(0, 2**32 - 1), st.sampled_from([1, 3, 16_384]))
-def test_shared_work_is_the_common_prefix_of_the_kept_players(rows, seed, slice_rows):
-    prices = np.random.default_rng(seed).integers(0, 9, rows.shape[1]) / 4
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunking, "SLICE", slice_rows)
-        table = costs(rows, prices, head_cost=1.5)
-    by_hand = [shared_by_hand(*pair, prices) for pair in pairwise(rows)]
-    assert table.shared.tolist() == [0, *by_hand][: len(rows)]
-    alone = [table.of_run(row, row + 1) for row in range(len(rows))]
-    assert alone == [row @ prices + 1.5 for row in rows]
-    for start in range(len(rows)):
-        total = sum(alone[start:]) - sum(by_hand[start:])
-        assert table.of_run(start, len(rows)) == total
-
-
-def test_all_coalitions_cost_one_evaluation_a_node_of_the_prefix_tree():
-    rows = sampling.enumerate_all(6)
-    rows = rows[sampling.lexicographic_order(rows)]
-    # One layer evaluation for each non-empty prefix of kept players: there are 2^n - 1.
-    assert costs(rows, head_cost=0.0).of_run(0, len(rows)) == 2**6 - 1
-
-
-@pytest.mark.parametrize("prices", [[1, 2], [1, -1, 1], [1, np.inf, 1]])
-def test_costs_that_are_none(prices):
-    with pytest.raises(ValueError, match="player_costs"):
-        costs(np.ones((2, 3), dtype=bool), prices)
+def contiguous_runs(rows, *, workers, most=np.inf, least=0.0):
+    """Cuts all rows as workers of one speed would take them."""
+    table = prefix_costs(rows)
+    runs, start = [], 0
+    while start < len(rows):
+        stop = next_stop(table, start, len(rows), workers=workers, most=most, least=least)
+        runs.append((start, stop))
+        start = stop
+    return runs
 
 
 def test_a_million_coalitions_are_cut_without_a_pass_over_them_a_chunk():
@@ -91,7 +56,7 @@ def test_runs_hold_each_coalition_exactly_once_and_in_order(rows, workers, most,
 
 @given(sorted_coalitions(), st.floats(5, 100))
 def test_runs_stay_below_the_cap_unless_they_are_one_coalition(rows, most):
-    table = costs(rows)
+    table = prefix_costs(rows)
     for start, stop in contiguous_runs(rows, workers=2, most=most):
         assert stop - start == 1 or table.of_run(start, stop) <= most + 1e-9
 
@@ -100,7 +65,7 @@ def test_runs_stay_below_the_cap_unless_they_are_one_coalition(rows, most):
 def test_runs_shrink_so_that_workers_end_together(workers):
     rows = sampling.enumerate_all(11)
     rows = rows[sampling.lexicographic_order(rows)]
-    table = costs(rows)
+    table = prefix_costs(rows)
     loads = [table.of_run(*run) for run in contiguous_runs(rows, workers=workers)]
     total = table.of_run(0, len(rows))
     assert 0.7 * total / (2 * workers) <= loads[0] <= total / (2 * workers)
@@ -138,7 +103,7 @@ def test_uneven_workers_end_together():
     ends, loads = drive(rows, [1.0, 1.0, 10.0, 40.0])
     assert ends.max() < 1.03 * ends.mean()
     assert 0.7 < loads[3][0] / loads[2][0] / 4 < 1.4  # four times as fast, four times as much
-    assert sum(map(sum, loads)) < 1.25 * costs(rows).of_run(0, len(rows))
+    assert sum(map(sum, loads)) < 1.25 * prefix_costs(rows).of_run(0, len(rows))
 
 
 def test_a_worker_of_unknown_speed_gets_a_small_chunk_and_learns():

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 import sampling
-from cluster import Ledger, LedgerError, WorkerFailed, measure
+from cluster import Ledger, LedgerError, Policy, WorkerFailed, measure
 from tests.support import cluster_toys as toys
 
 ROWS = sampling.enumerate_all(6)
@@ -27,7 +27,9 @@ def test_a_coalition_that_kills_its_workers_is_set_aside_and_the_rest_completes(
     factory = toys.Toy(seconds_each=0.002, deadly=((keys[13], 99), (keys[50], 1)), deaths=tmp_path)
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         campaign = toys.campaign(ledger)
-        summary = measure(campaign, factory, ROWS, workers=2, chunk_seconds=0.004, max_attempts=2)
+        summary = measure(
+            campaign, factory, ROWS, workers=2, policy=Policy(chunk_seconds=0.004, max_attempts=2)
+        )
         assert (summary.measured, summary.failed) == (63, 1)
         records = campaign.read(ROWS)
         assert [index for index, name in enumerate(records.status) if name != "ok"] == [13]
@@ -43,7 +45,7 @@ def test_a_coalition_that_kills_its_workers_is_set_aside_and_the_rest_completes(
         assert summary.deaths == len(ledger.events("worker died"))
         # It stays quarantined, at no cost, until somebody asks for another attempt.
         assert measure(campaign, factory, ROWS, workers=2).failed == 1
-        cured = measure(campaign, toys.Toy(), ROWS, workers=1, retry_failed=True)
+        cured = measure(campaign, toys.Toy(), ROWS, workers=1, policy=Policy(retry_failed=True))
         assert (cured.measured, cured.failed) == (1, 0)
         assert campaign.missing(once[None]).tolist() == [False]
 
@@ -63,7 +65,7 @@ def test_a_worker_killed_from_outside_costs_nothing(tmp_path, ray_address):
             toys.Toy(seconds_each=0.03),
             ROWS,
             workers=2,
-            chunk_seconds=0.2,
+            policy=Policy(chunk_seconds=0.2),
             progress=kill_one,
         )
         assert (summary.measured, summary.failed) == (64, 0)
@@ -81,14 +83,20 @@ def test_workers_that_die_of_everything_end_the_run(tmp_path, ray_address):
         campaign = toys.campaign(ledger)
         factory = toys.Toy(deadly=deadly, deaths=tmp_path)
         with pytest.raises(WorkerFailed, match="6 workers died one after another"):
-            measure(campaign, factory, ROWS, workers=1, max_attempts=1)
+            measure(campaign, factory, ROWS, workers=1, policy=Policy(max_attempts=1))
 
 
 def test_a_worker_that_dies_while_it_loads_ends_the_run(tmp_path, ray_address):
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         campaign = toys.campaign(ledger)
         with pytest.raises(WorkerFailed, match="no worker survives its start"):
-            measure(campaign, toys.Toy(fatal_factory=True), ROWS, workers=1, max_attempts=2)
+            measure(
+                campaign,
+                toys.Toy(fatal_factory=True),
+                ROWS,
+                workers=1,
+                policy=Policy(max_attempts=2),
+            )
         causes = [event.detail["cause"] for event in ledger.events("worker died")]
         assert len([cause for cause in causes if cause != "node"]) == 2
 
@@ -96,14 +104,14 @@ def test_a_worker_that_dies_while_it_loads_ends_the_run(tmp_path, ray_address):
 DRIVER = """
 import sys
 from tests.support import cluster_toys as toys
-from cluster import Ledger, connect, measure
+from cluster import Ledger, Policy, connect, measure
 with connect(sys.argv[2], workers=1), Ledger(sys.argv[1]) as ledger:
     measure(
         toys.campaign(ledger),
         toys.Toy(seconds_each=0.1),
         toys.sampling.enumerate_all(6),
         workers=1,
-        chunk_seconds=0.3,
+        policy=Policy(chunk_seconds=0.3),
     )
 """
 

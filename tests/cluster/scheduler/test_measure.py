@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import sampling
-from cluster import Ledger, Summary, WorkerFailed, WorkerPool, WorkerRefused, measure
+from cluster import Ledger, Policy, Summary, WorkerFailed, WorkerPool, WorkerRefused, measure
 from cluster.scheduler.events import Measured
 from tests.support import cluster_toys as toys
 
@@ -77,7 +77,14 @@ def test_an_interrupted_run_keeps_what_arrived_and_goes_on(tmp_path):
         campaign = toys.campaign(ledger)
         factory = toys.Toy(seconds_each=0.02)
         with pytest.raises(KeyboardInterrupt):
-            measure(campaign, factory, ROWS, workers=1, chunk_seconds=0.1, progress=interrupt)
+            measure(
+                campaign,
+                factory,
+                ROWS,
+                workers=1,
+                policy=Policy(chunk_seconds=0.1),
+                progress=interrupt,
+            )
         kept = campaign.counts().ok
         assert 8 <= kept < 64
         summary = measure(campaign, factory, ROWS, workers=1)
@@ -89,7 +96,7 @@ def test_a_worker_for_which_no_node_has_room(tmp_path):
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         campaign = toys.campaign(ledger)
         with pytest.raises(ValueError, match=r"needs 1 CPU and 1 GPU.* have 2 CPU 0 GPU"):
-            measure(campaign, toys.Toy(), ROWS, workers=1, gpus_per_worker=1)
+            measure(campaign, WorkerPool(toys.Toy(), gpus_per_worker=1), ROWS)
         with pytest.raises(ValueError, match="workers must be at least 1"):
             measure(campaign, toys.Toy(), ROWS, workers=0)
         lock = threading.Lock()
@@ -210,9 +217,9 @@ def test_a_slow_worker_does_not_hold_the_end_up(tmp_path):
             while len(pool.ready) < 2:
                 pool.wait(1.0)
             # Both have shown how fast they are.
-            measure(campaign, pool, ROWS[:12], chunk_seconds=0.1)
+            measure(campaign, pool, ROWS[:12], policy=Policy(chunk_seconds=0.1))
             began = time.perf_counter()
-            summary = measure(campaign, pool, ROWS, chunk_seconds=0.1)
+            summary = measure(campaign, pool, ROWS, policy=Policy(chunk_seconds=0.1))
             lasted = time.perf_counter() - began
         assert summary.measured == 52
         counts = dict(ledger.fetch("SELECT worker, count(*) FROM measurements GROUP BY worker"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster import Ledger, WorkerPool, measure
+from cluster import Ledger, Policy, WorkerPool, measure
 from cluster.scheduler.capacity import Node, capacity
 from tests.support import cluster_toys as toys
 from tests.support.cluster_nodes import NODE, ROWS, check_measured_once, nodes
@@ -54,8 +54,7 @@ def join_and_leave(folder: str) -> None:
             toys.Toy(seconds_each=1.0, hurry=hurry),
             ROWS,
             workers=None,
-            chunk_seconds=0.6,
-            max_attempts=1,
+            policy=Policy(chunk_seconds=0.6, max_attempts=1),
             progress=change,
         )
         workers = ledger.fetch("SELECT worker, count(*) FROM measurements GROUP BY worker")
@@ -96,8 +95,7 @@ def wait_for_room(folder: str) -> None:
                 toys.campaign(ledger),
                 pool,
                 ROWS,
-                chunk_seconds=0.4,
-                max_attempts=1,
+                policy=Policy(chunk_seconds=0.4, max_attempts=1),
                 progress=change,
             )
     print(json.dumps({"seen": max(seen), **asdict(summary)}))

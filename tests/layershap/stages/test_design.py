@@ -196,7 +196,7 @@ def test_what_has_no_finite_loss_is_not_chosen_again(run):
         (lambda c: "{", "damaged"),
         (lambda c: "[]", "damaged"),
         (lambda c: json.dumps({**c, "rounds": [{"number": 1}]}), "rounds.0.kind"),
-        (lambda c: json.dumps(c).replace("11111", "1111x"), "not 5 digits"),
+        (lambda c: json.dumps(c).replace("11111", "1111x"), "must be 5 characters"),
         (lambda c: json.dumps({**c, "rounds": c["rounds"][1:]}), "numbered"),
         (lambda c: json.dumps(c).replace('"opening"', '"guessed"'), "guessed"),
         (lambda c: json.dumps({**c, "fingerprint": "0123"}), "fingerprint 0123"),

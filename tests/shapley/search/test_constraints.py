@@ -11,7 +11,6 @@ from shapley.search import (
     Candidate,
     Limits,
     Saving,
-    annealing_search,
     beam_search,
     draw_sets,
     evolution_search,
@@ -71,7 +70,6 @@ def test_every_search_respects_limits_and_the_union_finds_the_optimum(kind, coun
     searches = [
         beam_search(game, [2 if kind in ("none", "protected") else 5, count], 4, limits)[count],
         [greedy_removal(game, [count], limits)[count]],
-        annealing_search(game, [count], 1, limits, chains=6, steps=60)[count],
         evolution_search(game, [count], 1, limits, population=10, generations=20)[count],
         swap_search(game, every[-3:], limits),
     ]

@@ -171,25 +171,6 @@ def test_scores_and_intervals_heed_weights(few):
     assert (upper - lower).max() < 100.0
 
 
-def test_a_warm_fit_keeps_folds_and_quality_as_measurements_grow(measured, unseen):
-    coalitions, utilities = measured
-    warm = SurrogateRegressor(**QUICK, warm_start=True)
-    warm.fit(coalitions[:270], utilities[:270])
-    before = warm.folds_
-    assert warm._warm(N) is not None
-    warm.fit(coalitions, utilities)
-    cold = SurrogateRegressor(**QUICK).fit(coalitions, utilities)
-    np.testing.assert_array_equal(warm.folds_[:270], before)
-    counts = np.bincount(warm.folds_, minlength=3)
-    assert counts.max() - counts.min() <= N
-    truth = layers(unseen)
-    own, other = (score(found.predict(unseen), truth) for found in (warm, cold))
-    assert own.mae < 1.25 * other.mae
-    # Another number of players or folds has nothing to go on from.
-    assert warm._warm(N - 1) is None
-    assert warm.set_params(folds=4)._warm(N) is None
-
-
 def test_heavy_tails_are_predicted_beyond_what_was_measured(measured):
     coalitions, utilities = measured
     wild = -np.exp(-0.6 * utilities)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from sampling import empty, enumerate_all, full, keys
-from sampling.prefix_costs import PrefixCosts
 from shapley import (
     FunctionGame,
     Status,
@@ -155,25 +154,6 @@ def test_scale_and_offset_of_the_utility_do_not_matter():
 def test_constant_game_has_no_values_and_no_errors():
     found = estimate(AdaptiveValues(), TableGame(np.full(256, 2.5)), 40)
     np.testing.assert_allclose(found.values, 0.0, atol=1e-12)
-
-
-def test_prefix_costs_make_a_round_cheaper():
-    n = 14
-    game = layered(n)
-    state = advance(AdaptiveValues(), start(game.players), game, 3 * n)
-
-    def walk(rows):
-        costs = PrefixCosts(rows)
-        total = 0.0
-        for place in range(len(rows)):
-            total += costs.now()[place]
-            costs.take(place)
-        return total
-
-    plain = AdaptiveValues().propose(state, 40)
-    cheap = AdaptiveValues(costs=PrefixCosts).propose(state, 40)
-    assert len(plain) == len(cheap)
-    assert walk(cheap) < 0.8 * walk(plain)
 
 
 @pytest.mark.parametrize("missing", [0, 15])

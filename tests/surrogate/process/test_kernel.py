@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sampling import enumerate_all, stream
-from surrogate.process.kernel import _evidence, _pack, _prior, _unpack, fit_process
+from surrogate.process.kernel import _evidence, _prior, _unpack, fit_process
 
 
 def product_game(signs):
@@ -17,7 +17,6 @@ def test_gradient_of_the_evidence_is_right(components):
     targets, slack = rng.normal(size=20), rng.uniform(0.5, 2.0, 20)
     theta = _prior(4, components)[0]
     theta = theta + 0.3 * rng.normal(size=len(theta))
-    np.testing.assert_allclose(_pack(_unpack(theta, 4, components)), theta, atol=1e-12)
 
     def value(at):
         return _evidence(_unpack(at, 4, components), signs, targets, slack)[0]

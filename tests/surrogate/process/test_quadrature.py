@@ -113,27 +113,3 @@ def test_choice_is_the_greedy_minimum_of_the_summed_variance():
         assert summed([*taken, free[place]]) == pytest.approx(summed([*taken, best]), rel=1e-9)
         taken.append(free[place])
     assert len(set(chosen.tolist())) == 4
-
-
-def test_choice_prefers_the_cheaper_of_equals():
-    n = 5
-    kernel, rows, signs, _, _, _, utilities = posterior_of(n, 8)
-    ends = np.array([0, len(rows) - 1])
-    posterior = value_posterior(kernel, signs[ends], utilities[ends])
-
-    class Price:
-        def __init__(self, factors):
-            self.factors, self.taken = factors, []
-
-        def now(self):
-            return self.factors
-
-        def take(self, place):
-            self.taken.append(place)
-
-    free = np.arange(1, len(rows) - 1)
-    plain = choose(posterior, rows[free], 3)
-    price = Price(np.where(np.isin(np.arange(len(free)), plain), 1e6, 1.0))
-    dear = choose(posterior, rows[free], 3, price)
-    assert not set(plain.tolist()) & set(dear.tolist())
-    assert price.taken == dear.tolist()
