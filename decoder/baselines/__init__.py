@@ -12,11 +12,9 @@ from decoder.baselines.influence import block_influence, rescored_influence
 from decoder.baselines.laco import Merged, laco_merges
 from decoder.baselines.spend import Spend
 from decoder.baselines.taylor import taylor_removed, taylor_scores
-from decoder.surgery.merge import Merge, merged
 
 __all__ = [
     "GateSettings",
-    "Merge",
     "Merged",
     "Spend",
     "angular_blocks",
@@ -25,7 +23,6 @@ __all__ = [
     "clp_segments",
     "gates",
     "laco_merges",
-    "merged",
     "rescored_influence",
     "taylor_removed",
     "taylor_scores",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,11 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int
 
+from layershap.results.set_text import slug
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from decoder import Roster
-    from decoder.baselines import Merge
+    from decoder.surgery.edit import Merge
     from shapley import Game
     from shapley.baselines import PartialGame
 
@@ -112,7 +113,7 @@ class Baseline:
     @property
     def slug(self) -> str:
         """Its name on the command line."""
-        return re.sub("[^a-z0-9]+", "-", self.name.lower()).strip("-")
+        return slug(self.name)
 
     def refusal(self, bench: MethodContext, counts: Sequence[int]) -> str | None:
         """Why it cannot run here, in one line with the rule and the remedy; None where it can."""
