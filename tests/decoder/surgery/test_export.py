@@ -18,7 +18,7 @@ from decoder.cost.speed import measure_speed
 from decoder.surgery.delete import reduced
 from decoder.surgery.export import export_checkpoint
 from layershap.demo.tokenizer import train_tokenizer
-from tests.support.tiny_models import FAMILIES, VOCABULARY, tiny_model
+from tests.support.tiny_models import STORED, VOCABULARY, tiny_model
 
 TOKENS = np.random.default_rng(0).integers(2, VOCABULARY, size=(2, 16))
 SUBLAYERS = make_roster("sublayers", 5)
@@ -61,7 +61,7 @@ def checked(done):
     assert found.saved_again < 1e-6
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", STORED)
 def test_export_reloads_and_agrees(family, saved, tmp_path):
     spec = saved(family)
     done = export_checkpoint(spec, [0, 3], tmp_path / "small", TOKENS, provenance={"why": "test"})
@@ -77,7 +77,7 @@ def test_export_reloads_and_agrees(family, saved, tmp_path):
     assert facts["why"] == "test"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", STORED)
 def test_scattered_halves_are_repacked_where_they_can_be(family, saved, tmp_path):
     removed = SUBLAYERS.find("L0.mlp,L1.attn,L2.mlp,L3.attn,L4.attn")
     done = export_checkpoint(saved(family), removed, tmp_path / "small", TOKENS, roster=SUBLAYERS)
