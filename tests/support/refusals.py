@@ -26,6 +26,10 @@ class Refusal(str):
     """
 
     arguments: tuple[str, ...]
+    option: str
+    value: str
+    rule: str
+    remedy: str
 
     def __new__(cls, line: str, arguments: tuple[Any, ...]) -> Refusal:
         self = super().__new__(cls, line)
