@@ -101,4 +101,5 @@ def wording(
 ) -> Callable[..., None]:
     """Compares a refusal with the snapshot of its command, or writes it (--update-snapshots)."""
     temporary = tmp_path_factory.getbasetemp()
-    return Wording(SNAPSHOTS, temporary, request.config.getoption("--update-snapshots"))
+    update = bool(request.config.getoption("--update-snapshots"))
+    return Wording(SNAPSHOTS, temporary, update)

