@@ -6,7 +6,7 @@ import pytest
 
 from layershap.games.module_game import load_game
 from tests.support.contracts.game import GameContract
-from tests.support.values_commands import empty_directory, module
+from tests.support.game_commands import empty_directory, module
 
 CARELESS = """
 def quality(kept):
