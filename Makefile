@@ -20,7 +20,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check docs bench
+.PHONY: help setup run test quick check docs bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,9 @@ run: setup ## Explain and prune the embedded model (ARGS="MODEL --budget 512" fo
 
 test: setup ## Run the tests (ARGS="-k shapley" to choose)
 	$(BIN)/python -m pytest $(ARGS)
+
+quick: setup ## Run the tests without whole runs, killed processes and browsers
+	$(BIN)/python -m pytest -m "not slow and not pipeline and not kills and not browser" $(ARGS)
 
 check: setup ## Lint, formatting, types and import directions
 	$(BIN)/ruff check .

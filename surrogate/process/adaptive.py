@@ -83,9 +83,11 @@ class AdaptiveValues:
         if count < 1:
             return np.empty((0, n), dtype=bool)
         opening = _opening(n, state.seed)
-        # Measurements of another origin open as well.
-        if spent < len(opening) and len(missing := unmeasured(state, opening, count)):
-            return missing
+        # Measurements of another origin open as well, but for both ends nothing stands in.
+        if spent < len(opening) or not state.has_ends:
+            missing = unmeasured(state, opening, count)
+            if len(missing):
+                return missing
         pool = self._pool(state)
         batch = min(count, max(n, int(self.growth * spent)))
         # A last step of a few coalitions is not worth a fit of its own.

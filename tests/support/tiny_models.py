@@ -170,6 +170,24 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 """Configurations by name: the model type, and after a dash which variant of it."""
 
+STRUCTURES = ("llama", "gpt2", "gpt_neox", "gemma3_text", "mixtral", "falcon-alibi")
+"""Six that differ in structure: rotary and gated, learned positions, parallel halves, norms on both
+sides with windows of attention, experts, alibi. `tests/decoder/evaluate/test_families.py` proves
+that every family is walked right; other tests take these."""
+
+STORED = (
+    *STRUCTURES,
+    "gemma3",
+    "gpt_neo",
+    "opt",
+    "mpt",
+    "phi3",
+    "qwen3_moe",
+    "deepseek_v3",
+    "gpt_oss",
+)
+"""Those and others whose checkpoints differ in names, in nesting or in how experts are stored."""
+
 REFUSED: dict[str, dict[str, Any]] = {
     "gemma3n_text": {
         **_GEMMA3,

@@ -1,4 +1,4 @@
-"""A tiny model, its text, the options of a short run on it, and what a refused command says."""
+"""A tiny model, its text, and the options of a short run on it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import pytest
 
 from layershap.demo.corpus import documents
 from layershap.demo.tokenizer import train_tokenizer
-from tests.support.command_line import call
 from tests.support.tiny_models import tiny_model
 
-__all__ = ["OPTIONS", "call", "checkpoint", "refused"]
+__all__ = ["OPTIONS", "checkpoint"]
 
 OPTIONS = ["--count", "1-2", "--sequences", "3", "--heldout-sequences", "4", "--speed-rounds", "2"]
 
@@ -23,13 +22,3 @@ def checkpoint(tmp_path_factory):
     train_tokenizer([text], 300, 64).save_pretrained(folder / "tiny")
     (folder / "text.txt").write_text(text)
     return folder / "tiny", folder / "text.txt"
-
-
-def refused(*arguments, status=2):
-    """The one line that a refused command prints."""
-    code, _, err = call(*arguments)
-    lines = [line for line in err.splitlines() if line.startswith("layershap: ")]
-    assert code == status, err
-    assert len(lines) == 1
-    assert "Traceback" not in err
-    return lines[0]

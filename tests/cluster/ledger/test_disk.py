@@ -112,6 +112,7 @@ def said_until_it_ended(recorders):
     return said
 
 
+@pytest.mark.kills
 def test_whatever_was_said_to_be_recorded_survives_a_kill_at_any_instruction(tmp_path):
     rng = sampling.stream(0, "kill")
     found = []
@@ -137,6 +138,7 @@ def test_whatever_was_said_to_be_recorded_survives_a_kill_at_any_instruction(tmp
     assert len(set(found)) > 5
 
 
+@pytest.mark.kills
 def test_an_image_of_the_disk_at_any_moment_is_a_sound_ledger(tmp_path):
     path = tmp_path / "run" / "ledger.sqlite"
     rng = sampling.stream(1, "image")

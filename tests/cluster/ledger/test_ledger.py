@@ -331,6 +331,7 @@ os.kill(os.getpid(), signal.SIGSTOP)
 """
 
 
+@pytest.mark.kills
 def test_one_writer_at_a_time_and_a_killed_one_leaves_its_rows_and_no_lock(path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(

@@ -156,6 +156,7 @@ for path in sys.stdin:
 """
 
 
+@pytest.mark.kills
 def test_an_upgrade_that_is_killed_leaves_the_old_ledger_or_the_new_one(tmp_path):
     source = tmp_path / "old.sqlite"
     measured = old(source, 2_000)

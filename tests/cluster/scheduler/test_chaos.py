@@ -16,6 +16,8 @@ from cluster import Ledger, Policy, WorkerPool, connect, measure
 from tests.support import cluster_toys as toys
 from tests.support.cluster_nodes import NODE, ROWS, check_measured_once, nodes
 
+pytestmark = pytest.mark.kills
+
 KINDS = ("process", "actor", "node")
 
 

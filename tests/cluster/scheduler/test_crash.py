@@ -11,6 +11,8 @@ import sampling
 from cluster import Ledger, LedgerError, Policy, WorkerFailed, measure
 from tests.support import cluster_toys as toys
 
+pytestmark = pytest.mark.kills
+
 ROWS = sampling.enumerate_all(6)
 
 

@@ -62,6 +62,7 @@ def join_and_leave(folder: str) -> None:
     print(json.dumps({"steps": steps, "workers": workers, "ready": ready, **asdict(summary)}))
 
 
+@pytest.mark.kills
 def test_nodes_that_join_get_work_and_those_that_leave_cost_nothing(tmp_path):
     told = story(join_and_leave, tmp_path)
     assert told["measured"] == 64
@@ -101,6 +102,7 @@ def wait_for_room(folder: str) -> None:
     print(json.dumps({"seen": max(seen), **asdict(summary)}))
 
 
+@pytest.mark.kills
 def test_workers_wait_for_room_and_a_node_that_vanishes_is_no_fault_of_its_coalitions(tmp_path):
     told = story(wait_for_room, tmp_path)
     assert (told["measured"], told["failed"], told["quarantined"]) == (64, 0, [])

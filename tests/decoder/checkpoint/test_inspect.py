@@ -17,7 +17,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from decoder.checkpoint.inspect import checkpoint_fingerprint, footprint, resolve_dtype, skeleton
 from decoder.errors import ModelError
 from decoder.model.loading import ModelSpec, load_model
-from tests.support.tiny_models import FAMILIES, tiny_model
+from tests.support.tiny_models import STORED, tiny_model
 
 CPU = torch.device("cpu")
 GPU = torch.device("cuda")  # named, never touched
@@ -54,7 +54,7 @@ def flip_one_bit(path, position):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", STORED)
 def test_a_footprint_is_what_the_loaded_model_takes(family, tmp_path):
     tiny_model(family).save_pretrained(tmp_path)
     model = load_model(spec(tmp_path, dtype="bfloat16"))

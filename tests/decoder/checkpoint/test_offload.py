@@ -17,7 +17,7 @@ from decoder.errors import ModelError, UnsupportedModel
 from decoder.model.loading import ModelSpec, load_model
 from decoder.model.structure import find_stack
 from decoder.model.trace import record
-from tests.support.tiny_models import FAMILIES, VOCABULARY, tiny_model
+from tests.support.tiny_models import STORED, VOCABULARY, tiny_model
 
 CPU = torch.device("cpu")
 TOKENS = torch.randint(2, VOCABULARY, (2, 12), generator=torch.Generator().manual_seed(0))
@@ -88,7 +88,7 @@ def assert_same(path, dtype="auto", source: Source = "disk", device=CPU):
     return store
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", STORED)
 def test_every_family_computes_the_same(family, tmp_path):
     tiny_model(family).save_pretrained(tmp_path)
     store = assert_same(tmp_path)

@@ -20,7 +20,7 @@ from decoder.surgery.edit import Remove
 from decoder.surgery.export import write
 from decoder.surgery.plan import plan_edits
 from layershap.demo.tokenizer import train_tokenizer
-from tests.support.tiny_models import FAMILIES, VOCABULARY, tiny_model
+from tests.support.tiny_models import STORED, VOCABULARY, tiny_model
 
 TOKENS = np.random.default_rng(0).integers(2, VOCABULARY, size=(2, 16))
 SUBLAYERS = make_roster("sublayers", 5)
@@ -69,7 +69,7 @@ def checked(done):
     assert found.saved_again < 1e-6
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", STORED)
 def test_export_reloads_and_agrees(family, saved, tmp_path):
     spec = saved(family)
     done = export(spec, [0, 3], tmp_path / "small", provenance={"why": "test"})
@@ -85,7 +85,7 @@ def test_export_reloads_and_agrees(family, saved, tmp_path):
     assert facts["why"] == "test"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", STORED)
 def test_scattered_halves_are_repacked_where_they_can_be(family, saved, tmp_path):
     removed = SUBLAYERS.find("L0.mlp,L1.attn,L2.mlp,L3.attn,L4.attn")
     done = export(saved(family), removed, tmp_path / "small", roster=SUBLAYERS)

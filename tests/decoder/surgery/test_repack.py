@@ -19,7 +19,7 @@ from decoder.surgery.blocks import Block, blocks_of, plan_blocks, repacked_halve
 from decoder.surgery.delete import reduced_settings
 from decoder.surgery.edit import Remove, Repack, ZeroHalf
 from decoder.surgery.plan import plan_edits
-from tests.support.tiny_models import FAMILIES, VOCABULARY, tiny_model
+from tests.support.tiny_models import STRUCTURES, VOCABULARY, tiny_model
 
 IDS = torch.from_numpy(np.random.default_rng(0).integers(2, VOCABULARY, size=(2, 12)))
 ROSTER = make_roster("sublayers", 5)
@@ -78,7 +78,7 @@ def test_no_other_packing_has_fewer_layers(removed):
     assert found == halves
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", STRUCTURES)
 def test_sides_cover_each_layer_and_joined_ones_are_never_mixed(family):
     model = tiny_model(family)
     stack = find_stack(model)

@@ -58,35 +58,38 @@ def test_numbers_are_layers_as_on_the_command_line():
 
 
 @pytest.mark.parametrize(
-    ("remove", "keep", "words"),
+    ("remove", "keep"),
     [
-        (None, None, "exactly one"),
-        ([1], [2], "exactly one"),
-        ([12], None, "no such layer"),
-        (["L4.attn"], None, "unknown"),
-        ([[4], 5], None, "a list of such lists"),
-        (3.5, None, "float"),
-        ([True], None, "boolean array"),
-        ([[[1]]], None, "a list of such lists"),
-        (np.ones(12, dtype=bool), None, "give them as keep"),
-        (None, np.ones((1, 5), dtype=bool), "[12]"),
-        (-1, None, "numbered from 0"),
-        ([4, -6], None, "numbered from 0"),
-        ("-1", None, "unknown"),
-        (["4,6", "2,7"], None, "many as [[4, 6], [2, 7]]"),
-        ({4: 6}, None, "dict"),
-        (b"4", None, "bytes"),
-        (None, np.ones((2, 12), dtype=int), "astype(bool)"),
-        (None, [1, 0] * 6, "astype(bool)"),
-        (None, [True] * 12, "boolean array"),
-        (None, [np.True_] * 12, "boolean array"),
+        (None, None),
+        ([1], [2]),
+        ([12], None),
+        (["L4.attn"], None),
+        ([[4], 5], None),
+        (3.5, None),
+        ([True], None),
+        ([[[1]]], None),
+        (np.ones(12, dtype=bool), None),
+        (None, np.ones((1, 5), dtype=bool)),
+        (-1, None),
+        ([4, -6], None),
+        ("-1", None),
+        (["4,6", "2,7"], None),
+        ({4: 6}, None),
+        (b"4", None),
+        (None, np.ones((2, 12), dtype=int)),
+        (None, [1, 0] * 6),
+        (None, [True] * 12),
+        (None, [np.True_] * 12),
     ],
 )
-def test_what_is_no_set_is_refused_in_one_line(remove, keep, words):
-    with pytest.raises(UserError, match=r"^(remove|keep)") as caught:
+def test_what_is_no_set_is_refused_in_one_line(remove, keep, wording):
+    with pytest.raises(UserError) as caught:
         removed(LAYERS, remove, keep)
-    assert words in str(caught.value)
-    assert "\n" not in str(caught.value)
+    given = {"remove": remove, "keep": keep}
+    given = {name: value for name, value in given.items() if value is not None}
+    assert caught.value.option == (next(iter(given)) if len(given) == 1 else "remove, keep")
+    typed = (f"{name}={' '.join(repr(value).split())}" for name, value in given.items())
+    wording(str(caught.value), "api", "12 layers,", *typed)
 
 
 def test_a_protected_layer_cannot_be_removed():

@@ -9,7 +9,7 @@ import pytest
 
 import layershap
 from layershap.errors import UserError
-from tests.support.tiny_run import refused
+from tests.support.refusals import refused
 
 
 @pytest.mark.parametrize(

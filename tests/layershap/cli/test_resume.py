@@ -15,6 +15,8 @@ from cluster import Ledger, LedgerError
 from layershap.demo.tokenizer import train_tokenizer
 from tests.support.tiny_models import tiny_model
 
+pytestmark = pytest.mark.kills
+
 BUDGET = 600
 
 

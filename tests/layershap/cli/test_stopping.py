@@ -20,6 +20,8 @@ from layershap.status.run_status import standing
 from layershap.terminal.progress_file import read_beat
 from tests.support.tiny_models import tiny_model
 
+pytestmark = pytest.mark.kills
+
 PATIENCE = 120.0
 
 

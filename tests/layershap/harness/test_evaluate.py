@@ -17,6 +17,7 @@ from layershap.demo import MODEL_DIRECTORY
 from layershap.harness.local_tasks import read_task
 from layershap.harness.scores import read_scores
 from tests.support.command_line import call
+from tests.support.refusals import refused
 
 TEXT = "".join(
     f"def area_{i}(width, height):\n    return width * height + {i}\n\n" for i in range(120)
@@ -157,50 +158,42 @@ def test_agreement_on_every_item_still_has_an_interval():
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content"),
     [
-        ("a.jsonl", '{"text": "a"}\n{"text": \n', "line 2: not valid JSON"),
-        ("a.jsonl", '{"text": "a"}\n{"other": 1}\n', "line 2: text must be a string"),
-        ("a.jsonl", '{"context": "a", "continuation": " "}\n', "line 1: continuation is empty"),
-        ("a.jsonl", '{"question": "a"}\n', "line 1: none of the known formats"),
-        ("a.jsonl", "[1]\n", "line 1: not an object"),
-        ("a.jsonl", '{"query": "a", "choices": ["b", "c"], "gold": 0}\n{"query": 1}\n', "line 2"),
-        ("a.txt", " \n", "holds nothing"),
-        ("a.txt", b"\xff\xfe\x00", "not UTF-8"),
-        ("gone.jsonl", None, "cannot be read (No such file or directory)"),
+        ("cut.jsonl", '{"text": "a"}\n{"text": \n'),
+        ("mixed.jsonl", '{"text": "a"}\n{"other": 1}\n'),
+        ("blank.jsonl", '{"context": "a", "continuation": " "}\n'),
+        ("unknown.jsonl", '{"question": "a"}\n'),
+        ("list.jsonl", "[1]\n"),
+        ("number.jsonl", '{"query": "a", "choices": ["b", "c"], "gold": 0}\n{"query": 1}\n'),
+        ("empty.txt", " \n"),
+        ("binary.txt", b"\xff\xfe\x00"),
+        ("gone.jsonl", None),
     ],
 )
-def test_bad_files_are_one_line(name, content, said, tmp_path):
+def test_bad_files_are_one_line(name, content, tmp_path, wording):
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    status, out, err = call("evaluate", MODEL_DIRECTORY, "--task", path)
-    assert (status, out) == (2, "")
-    assert said in err
-    assert str(path) in err
-    assert err.count("\n") == 1
+    line = refused("evaluate", MODEL_DIRECTORY, "--task", path)
+    assert line.option in ("--task", "task")
+    assert line.value == str(path)
+    wording(line, "evaluate", "MODEL", "--task", path)
 
 
 def test_without_the_harness_the_command_to_install_it_is_named(monkeypatch, files):
     monkeypatch.setitem(sys.modules, "lm_eval", None)
-    status, out, err = call("evaluate", MODEL_DIRECTORY, "--task", files["text"])
-    assert (status, out) == (2, "")
-    assert "pip install 'layershap[evaluate]'" in err
-    assert err.count("\n") == 1
+    line = refused("evaluate", MODEL_DIRECTORY, "--task", files["text"])
+    assert "pip install 'layershap[evaluate]'" in line.remedy
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("--batch-size", "none"), "--batch-size none"),
-        (("--output", "/nowhere/at/all.json"), "--output /nowhere/at/all.json"),
-    ],
+    "arguments", [("--batch-size", "none"), ("--output", "/nowhere/at/all.json")]
 )
-def test_bad_options_are_one_line(arguments, said, files):
-    status, _, err = call("evaluate", MODEL_DIRECTORY, "--task", files["text"], *arguments)
-    assert status == 2
-    assert said in err
-    assert err.count("\n") == 1
+def test_bad_options_are_one_line(arguments, files, wording):
+    line = refused("evaluate", MODEL_DIRECTORY, "--task", files["text"], *arguments)
+    assert (line.option, line.value) == arguments
+    wording(line, "evaluate", "MODEL", "--task", files["text"], *arguments)
 
 
 @pytest.mark.slow
@@ -259,7 +252,5 @@ def test_unknown_tasks_are_one_line_with_the_nearest_names():
 
 def test_no_model_is_one_line(files, tmp_path):
     pytest.importorskip("lm_eval")
-    status, _, err = call("evaluate", tmp_path / "gone", "--task", files["text"])
-    assert status == 2
-    assert "no such directory" in err
-    assert err.count("\n") == 1
+    line = refused("evaluate", tmp_path / "gone", "--task", files["text"])
+    assert "no such directory" in line

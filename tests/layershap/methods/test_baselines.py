@@ -18,8 +18,8 @@ from layershap.runs.config_file import checked_config
 from layershap.runs.directory import RunDirectory
 from shapley.baselines import WholeGame
 from tests.support.command_line import call
+from tests.support.refusals import refused
 from tests.support.shapley_games import smooth
-from tests.support.tiny_run import refused
 
 SETTINGS = {
     "count": "1-2",

@@ -19,7 +19,9 @@ from layershap.stages.choosing import next_round
 from layershap.stages.measure import measure
 from layershap.terminal.console import Console
 from sampling import keys
-from tests.support.tiny_run import OPTIONS, call, refused
+from tests.support.command_line import call
+from tests.support.refusals import refused
+from tests.support.tiny_run import OPTIONS
 
 BUDGET = 24
 
