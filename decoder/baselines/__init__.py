@@ -14,11 +14,9 @@ from decoder.baselines.laco import Merged, laco_merges
 from decoder.baselines.rescored_influence import rescored_influence
 from decoder.baselines.spend import Spend
 from decoder.baselines.taylor import taylor_removed, taylor_scores
-from decoder.surgery.merge import Merge, merged
 
 __all__ = [
     "GateSettings",
-    "Merge",
     "Merged",
     "MergedSets",
     "ModelContext",
@@ -29,7 +27,6 @@ __all__ = [
     "clp_segments",
     "gates",
     "laco_merges",
-    "merged",
     "rescored_influence",
     "taylor_removed",
     "taylor_scores",

@@ -27,7 +27,9 @@ from decoder.errors import UnsupportedModel
 from decoder.model.structure import find_stack
 from decoder.model.trace import record
 from decoder.players import Roster
-from decoder.surgery.merge import Merge, check_alike, merged
+from decoder.surgery.apply import applied
+from decoder.surgery.edit import Merge
+from decoder.surgery.merge import check_alike
 from shapley.baselines import Method
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ class Merged:
     """What LaCo does to a model for one count.
 
     Attributes:
-        merges: in order, for `merged(model, merges)`.
+        merges: in order, edits for `decoder.surgery.apply.applied`.
         removed: indices of the players that are merged away.
         similarity: mean cosine of the final hidden states to the original's.
         threshold: T; minus infinity where every merge had to be accepted.
@@ -140,7 +142,7 @@ class _Comparison:
 
     def __call__(self, merges: Steps) -> float:
         if merges not in self._known:
-            with merged(self._model, merges):
+            with applied(self._model, merges):
                 outputs_SE = self._outputs()
             cosine_S = torch.cosine_similarity(self._original_SE, outputs_SE, dim=1)
             mean = cosine_S.mean().item()

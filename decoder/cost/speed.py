@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,17 +20,14 @@ from scipy.stats import binom
 
 from decoder.cost.decoding import cut_prompt, decode, prefill
 from decoder.cost.occupancy import Occupancy, measure_occupancy
-from decoder.model.structure import Stack, find_stack
-from decoder.surgery.delete import reduced
+from decoder.surgery.apply import applied, owners_for
+from decoder.surgery.edit import Edits
 from sampling import stream
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 __all__ = ["Speed", "measure_speed", "median_interval"]
-
-Make = Callable[["PreTrainedModel", Stack, Any], AbstractContextManager[Any]]
-"""`make(model, stack, removed)`: within it the model is the variant, afterwards as before."""
 
 _LEAST_ROUNDS = 6  # fewer have no 95 % interval of the median
 
@@ -40,7 +37,7 @@ class Speed:
     """Speed and memory of one variant: medians over the rounds.
 
     Attributes:
-        removed: what was left out, as it was given.
+        edits: what makes the variant, as it was given.
         prefill: prompt tokens per second.
         decode: generated tokens per second, one sequence, with a cache.
         prefill_ratio, decode_ratio: the same divided by dense, (25 %, median, 75 %) over rounds.
@@ -57,7 +54,7 @@ class Speed:
         rounds: timed rounds.
     """
 
-    removed: Any
+    edits: Edits
     prefill: float
     decode: float
     prefill_ratio: tuple[float, float, float]
@@ -77,31 +74,28 @@ class Speed:
 
 def measure_speed(
     model: PreTrainedModel,
-    sets: Sequence[Any],
+    variants: Sequence[Edits],
     tokens: Int[np.ndarray, "S T"],
     *,
     rounds: int = 15,
     new_tokens: int = 16,
     progress: Callable[[int, int], None] | None = None,
-    make: Make = reduced,
     target: float | None = None,
 ) -> list[Speed]:
-    """Time the dense model and each set, in turns.
+    """Time the dense model and smaller ones, in turns.
 
     Args:
         model: the dense model; it is whole again afterwards.
-        sets: what to leave out, one a variant; for the default `make` tuples of whole layers. The
-            dense model is added first.
+        variants: the edits of each; the dense model is added first.
         tokens: the first sequence is the prompt, cut so that the new tokens fit the context.
         rounds: timed rounds after one to warm up; the most of them where there is a target.
         new_tokens: tokens decoded a round.
         progress: called with (rounds done, rounds in all).
-        make: makes each variant of the model for as long as it is timed.
         target: stop when the 95 % interval of every median ratio is at most this share of it to
             either side on average, 0.02 say.
 
     Returns:
-        One `Speed` for the dense model (removed = ()), then one a set.
+        One `Speed` for the dense model (edits = ()), then one a variant.
 
     Raises:
         ValueError: fewer than 1 round, a target that is not above 0 or that the rounds cannot
@@ -114,26 +108,22 @@ def measure_speed(
             f"target: must be above 0, with at least {_LEAST_ROUNDS} rounds to tell, got "
             f"{target} with {rounds} rounds"
         )
-    stack = find_stack(model)
     prompt_1T = cut_prompt(model, tokens, new_tokens)
-    variants = [(), *sets]
-    contexts = [
-        nullcontext,
-        *(lambda removed=removed: make(model, stack, removed) for removed in sets),
-    ]
+    every = [(), *variants]
+    owners = owners_for(model, chain.from_iterable(every))
     seconds: list[Float[np.ndarray, "V 2"]] = []
     sizes: list[Occupancy] = []
     chance = stream(0, "order of timing")
     tell = progress or (lambda done, total: None)
-    for context in contexts:
-        with context():
+    for edits in every:
+        with applied(model, edits, owners=owners):
             _time_once(model, prompt_1T, new_tokens)
             sizes.append(measure_occupancy(model, prompt_1T, new_tokens))
     tell(1, rounds + 1)
     while len(seconds) < rounds and not _settled(seconds, target):
-        row = np.zeros((len(variants), 2))
-        for column in chance.permutation(len(variants)):
-            with contexts[column]():
+        row = np.zeros((len(every), 2))
+        for column in chance.permutation(len(every)):
+            with applied(model, every[column], owners=owners):
                 row[column] = _time_once(model, prompt_1T, new_tokens)
         seconds.append(row)
         tell(len(seconds) + 1, rounds + 1)
@@ -141,8 +131,8 @@ def measure_speed(
         tell(rounds + 1, rounds + 1)
     lengths = (prompt_1T.shape[1], new_tokens)
     return [
-        _speed(removed, np.array(seconds), column, lengths, sizes[column])
-        for column, removed in enumerate(variants)
+        _speed(edits, np.array(seconds), column, lengths, sizes[column])
+        for column, edits in enumerate(every)
     ]
 
 
@@ -163,7 +153,7 @@ def median_interval(values: Float[np.ndarray, "R"]) -> tuple[float, float] | Non
 
 
 def _speed(
-    removed: Any,
+    edits: Edits,
     seconds: Float[np.ndarray, "R V 2"],
     column: int,
     lengths: tuple[int, int],
@@ -173,7 +163,7 @@ def _speed(
     ratios = seconds[:, 0] / own
     rates = np.array(lengths) / own
     return Speed(
-        removed=removed,
+        edits=edits,
         prefill=float(np.median(rates[:, 0])),
         decode=float(np.median(rates[:, 1])),
         prefill_ratio=_quartiles(ratios[:, 0]),

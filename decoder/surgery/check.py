@@ -15,7 +15,7 @@ from decoder.evaluate.steps import Node, Steps
 from decoder.model.lm_head import injected
 from decoder.model.structure import find_stack
 from decoder.model.trace import record
-from decoder.players import Roster
+from decoder.players import Unit, make_roster
 
 __all__ = [
     "Agreement",
@@ -96,15 +96,24 @@ def allowed(model: Any) -> float:
 
 
 @torch.inference_mode()
-def masked_logits(model: Any, roster: Roster, removed: Sequence[int], ids_BT: Tensor) -> Tensor:
-    """Logits of the model with players left out, as they are left out when it is measured."""
-    stack, steps = find_stack(model), Steps(roster, None)
+def masked_logits(model: Any, units: Sequence[Unit], ids_BT: Tensor) -> Tensor:
+    """Run some layers and halves alone, as a model is measured that the others are left out of.
+
+    Args:
+        model: the whole model.
+        units: what runs, in depth order.
+        ids_BT: token ids.
+
+    Returns:
+        Logits [B, T, V].
+    """
+    stack = find_stack(model)
+    halves = any(unit.part != "layer" for unit in units)
+    steps = Steps(make_roster("sublayers" if halves else "layers", len(stack)), None)
     trace = record(model, stack, ids_BT)
     node = Node(trace.inputs[:1])
-    for slot in roster.slots:
-        if slot.player not in set(removed):
-            for unit in slot.units:
-                node = steps.run(unit, trace.calls, node)
+    for unit in units:
+        node = steps.run(unit, trace.calls, node)
     with injected(model, stack, trace.returns) as lm_head:
         return lm_head(ids_BT, node.state[0])
 

@@ -1,4 +1,4 @@
-"""Deleting layers from a model for real, and telling its configuration wherever it counts them.
+"""Giving a model other layers, and telling its configuration wherever it counts them.
 
 A half of a layer that no other half can make a layer with cannot be deleted from a stock model; all
 its weights become zero instead, which makes its contribution zero, biases included.
@@ -12,17 +12,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from decoder.model.branches import find_branches
 from decoder.model.structure import Stack, find_stack
 from decoder.model.trace import record
 from decoder.players import Unit
+from decoder.surgery.probe import probe_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["assemble", "assembled", "delete_layers", "reduced", "reduced_settings", "zero_halves"]
+__all__ = ["assembled", "half_weights", "reduced_settings"]
 
 # Lists that may be as long as the model is deep and have nothing to do with its layers.
 _NOT_PER_LAYER = {"architectures", "eos_token_id", "bos_token_id", "suppress_tokens"}
@@ -36,58 +37,34 @@ _DENSE_FIRST = {"first_k_dense_replace", "num_dense_layers"}
 _MLP_NAMES = re.compile("mlp|moe|expert|dense|ffn|feed_forward|intermediate|activation|swiglu")
 
 
-def delete_layers(model: PreTrainedModel, removed: Sequence[int]) -> None:
-    """Delete decoder layers in place; the result saves, reloads and decodes with a cache.
-
-    Args:
-        model: any decoder that `find_stack` understands.
-        removed: indices of the layers to delete.
-
-    Raises:
-        ValueError: an index is out of range, or no layer would remain.
-    """
-    stack = find_stack(model)
-    kept = _kept(len(stack), removed)
-    settings = reduced_settings(model.config.get_text_config(decoder=True), kept)
-    assemble(model, stack, [stack.layers[i] for i in kept], settings)
-
-
-@torch.inference_mode()
-def zero_halves(model: PreTrainedModel, halves: Sequence[Unit], tokens_BT: Tensor) -> None:
-    """Set the weights of attention or MLP halves to zero, in place.
+def half_weights(model: PreTrainedModel, halves: Sequence[Unit]) -> list[nn.Parameter]:
+    """Find the weights that make attention or MLP halves add nothing when they are zero.
 
     Args:
         model: any decoder whose halves `decoder.model.branches` can tell.
         halves: which.
-        tokens_BT: a few tokens to find the halves with.
 
     Raises:
         UnsupportedModel: the halves cannot be told.
     """
+    found: list[nn.Parameter] = []
     if not halves:
-        return
-    trace = record(model, find_stack(model), tokens_BT, every_input=True)
-    for half in halves:
-        call = trace.calls[half.layer]
-        branches = find_branches(call, trace.inputs[half.layer])
-        for name in branches.attention if half.part == "attention" else branches.mlp:
-            for parameter in call.layer.get_submodule(name).parameters():
-                parameter.zero_()
+        return found
+    with torch.inference_mode():
+        trace = record(model, find_stack(model), probe_tokens(model), every_input=True)
+        for half in halves:
+            call = trace.calls[half.layer]
+            branches = find_branches(call, trace.inputs[half.layer])
+            for name in branches.attention if half.part == "attention" else branches.mlp:
+                found += call.layer.get_submodule(name).parameters()
+    return found
 
 
 @contextmanager
-def reduced(model: PreTrainedModel, stack: Stack, removed: Sequence[int]) -> Iterator[None]:
-    """Within this context the model is the smaller one; afterwards it is as before."""
-    kept = _kept(len(stack), removed)
-    settings = reduced_settings(model.config.get_text_config(decoder=True), kept)
-    with assembled(model, stack, [stack.layers[i] for i in kept], settings):
-        yield
-
-
-def assemble(
+def assembled(
     model: PreTrainedModel, stack: Stack, layers: Sequence[nn.Module], settings: dict[str, Any]
-) -> None:
-    """Give the model other layers and settings, in place.
+) -> Iterator[None]:
+    """Within this context the model has other layers and settings; afterwards it is as before.
 
     Args:
         model: the model.
@@ -95,25 +72,14 @@ def assemble(
         layers: what it has instead, numbered anew; they may share modules with its own.
         settings: configuration values that go with them (see `reduced_settings`).
     """
-    setattr(stack.owner, stack.attribute, nn.ModuleList(layers))
-    _apply(model.config.get_text_config(decoder=True), settings)
-    for index, layer in enumerate(layers):
-        _number(layer, index)
-
-
-@contextmanager
-def assembled(
-    model: PreTrainedModel, stack: Stack, layers: Sequence[nn.Module], settings: dict[str, Any]
-) -> Iterator[None]:
-    """As `assemble`, within this context; afterwards the model is as before."""
     own = stack.layers
     text = model.config.get_text_config(decoder=True)
     before = {name: getattr(text, name) for name in settings}
     try:
-        assemble(model, stack, layers, settings)
+        _assemble(model, stack, layers, settings)
         yield
     finally:
-        assemble(model, stack, list(own), before)
+        _assemble(model, stack, list(own), before)
         setattr(stack.owner, stack.attribute, own)
 
 
@@ -156,6 +122,15 @@ def reduced_settings(
     return settings
 
 
+def _assemble(
+    model: PreTrainedModel, stack: Stack, layers: Sequence[nn.Module], settings: dict[str, Any]
+) -> None:
+    setattr(stack.owner, stack.attribute, nn.ModuleList(layers))
+    _apply(model.config.get_text_config(decoder=True), settings)
+    for index, layer in enumerate(layers):
+        _number(layer, index)
+
+
 def _expert_span(text: Any, mlp: Sequence[int]) -> dict[str, Any]:
     """Ernie's rule for these layers, where it can say them: experts from one layer to another."""
     first, last = text.moe_layer_start_index, text.moe_layer_end_index % text.num_hidden_layers
@@ -171,16 +146,6 @@ def _expert_span(text: Any, mlp: Sequence[int]) -> dict[str, Any]:
         "moe_layer_end_index": experts[-1],
         "moe_layer_interval": 1,
     }
-
-
-def _kept(depth: int, removed: Sequence[int]) -> list[int]:
-    wrong = [i for i in removed if not 0 <= i < depth]
-    if wrong:
-        raise ValueError(f"layer {wrong[0]}: there is none; the model has layers 0 to {depth - 1}")
-    kept = [i for i in range(depth) if i not in set(removed)]
-    if not kept:
-        raise ValueError("removing every layer leaves no model; keep at least one")
-    return kept
 
 
 def _apply(text: Any, settings: dict[str, Any]) -> None:

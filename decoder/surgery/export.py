@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -26,9 +26,23 @@ from decoder.checkpoint.saving import (
     settle,
 )
 from decoder.errors import ModelError
-from decoder.model.loading import ModelSpec, first_line, load_model, load_tokenizer, stored_dtype
+from decoder.model.loading import (
+    ModelSpec,
+    first_line,
+    load_config,
+    load_model,
+    load_tokenizer,
+    stored_dtype,
+)
 from decoder.model.structure import find_stack
-from decoder.players import Roster, make_roster
+from decoder.surgery.apply import applied
+from decoder.surgery.blocks import (
+    Block,
+    blocks_of,
+    remaining_units,
+    repacked_halves,
+    zeroed_halves,
+)
 from decoder.surgery.check import (
     Agreement,
     allowed,
@@ -38,10 +52,22 @@ from decoder.surgery.check import (
     logits,
     masked_logits,
 )
-from decoder.surgery.delete import zero_halves
-from decoder.surgery.repack import Packing, plan_packing, repack, repacked_halves, zeroed_halves
+from decoder.surgery.edit import (
+    Edit,
+    Edits,
+    Merge,
+    Remove,
+    Repack,
+    ZeroHalf,
+    canonical,
+    check_edits,
+    edits_to_json,
+    fingerprint,
+)
+from decoder.surgery.merge import merged_weights
+from decoder.surgery.probe import probe_tokens
 
-__all__ = ["Export", "export_checkpoint"]
+__all__ = ["Export", "write"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +76,9 @@ class Export:
 
     Attributes:
         path: the checkpoint directory.
+        edits: what was done to the original, in canonical order.
         removed: layers that are gone with both their halves, numbered as in the original.
+        merged: (layer that stays, layers merged into it), in order.
         repacked: new layers made of the attention of one layer and the MLP of a later one.
         gone: halves that are really gone since what remained of their layers was repacked.
         zeroed: halves of layers whose weights are zero, "L4.attn" say: right in every stock
@@ -63,7 +91,9 @@ class Export:
     """
 
     path: Path
+    edits: Edits
     removed: tuple[int, ...]
+    merged: tuple[tuple[int, tuple[int, ...]], ...]
     repacked: tuple[tuple[int, int], ...]
     gone: tuple[str, ...]
     zeroed: tuple[str, ...]
@@ -76,54 +106,67 @@ class Export:
     agreement: Agreement
 
 
-def export_checkpoint(
+def write(
     spec: ModelSpec,
-    removed: Sequence[int],
-    destination: Path,
-    tokens: Int[np.ndarray, "S T"],
+    edits: Iterable[Edit],
+    to: Path,
+    tokens: Int[np.ndarray, "S T"] | None = None,
     *,
-    roster: Roster | None = None,
+    note: str | None = None,
     provenance: Mapping[str, Any] | None = None,
     card: Callable[[Mapping[str, Any]], str] | None = None,
 ) -> Export:
-    """Leave players out, save, load again with stock transformers and compare.
+    """Make the smaller model, save it, load it again with stock transformers and compare.
 
-    A layer that goes wholly is deleted. Of a half that goes alone the weights become zero, unless
-    what is next to it makes an ordinary layer with the other half (see `decoder.surgery.repack`).
+    Where layers made of two halves do not agree in stock transformers, the halves that would have
+    gone are made zero instead, and `Export.note` says so.
 
     Args:
-        spec: the model to take layers from.
-        removed: players to leave out.
-        destination: directory to make; must not hold anything yet.
-        tokens: sequences to compare on; the first 64 tokens of two are used.
-        roster: who the players are; every layer when omitted.
+        spec: the original.
+        edits: what to do to it.
+        to: directory to make; must not hold anything yet.
+        tokens: sequences to compare on; the first 64 tokens of two are used. Random ones when
+            omitted.
+        note: why halves are zeroed that might have been repacked, where that is known.
         provenance: what to write into `layershap.json` beside the weights, with what was done.
         card: makes the text of `README.md` from all that `layershap.json` says.
 
     Raises:
+        EditError: the edits contradict each other or do not fit the model.
+        UnsupportedModel: its layers cannot be merged, or its halves not be told or repacked.
         ModelError: the destination is taken or too small, or the written checkpoint does not agree.
             Nothing is left of it then.
     """
-    refuse_taken(destination)
+    refuse_taken(to)
+    edits = canonical(edits)
+    depth = getattr(load_config(spec).get_text_config(decoder=True), "num_hidden_layers", None)
+    if isinstance(depth, int):
+        check_edits(edits, depth)  # before the weights are read
     model: Any = load_model(spec)
-    ids_BT = torch.from_numpy(tokens[:2, :64]).to(model.device)
     before, depth, kind = model.num_parameters(), len(find_stack(model)), model.config.model_type
-    roster = roster or make_roster("layers", depth)
-    plans = _plans(model, roster, removed, ids_BT)
-    wanted_BTV = masked_logits(model, roster, removed, ids_BT)
-    with beside(destination) as room:
+    ids_BT = probe_tokens(model, 2) if tokens is None else torch.from_numpy(tokens[:2, :64])
+    ids_BT = ids_BT.to(model.device)
+    merges = [edit for edit in edits if isinstance(edit, Merge)]
+    with merged_weights(model, merges):
+        wanted_BTV = masked_logits(model, remaining_units(blocks_of(edits, depth)), ids_BT)
+    plain = _unpacked(edits)
+    plans = [(edits, note)]
+    if plain != edits:
+        plans.append((plain, "layers of mixed halves did not agree in stock transformers"))
+    with beside(to) as room:
         checkpoint = room / "checkpoint"
-        for number, packing in enumerate(plans, 1):
+        for plan, why in plans:
             model = model or load_model(spec)
-            _shrink(model, spec, packing, ids_BT)
-            refuse_small(destination, model)
-            save(model, checkpoint, destination)
+            with applied(model, plan):
+                _narrow_as_stored(model, spec)
+                refuse_small(to, model)
+                save(model, checkpoint, to)
             load_tokenizer(spec).save_pretrained(checkpoint)
             model = None  # makes room for what is loaded now
             try:
                 agreement, after = _check(spec, checkpoint, room / "again", wanted_BTV, ids_BT)
             except _Disagrees as found:
-                if number < len(plans):
+                if plan != plain:
                     shutil.rmtree(checkpoint)
                     continue
                 own = _own_difference(load_model(spec), ids_BT)
@@ -131,14 +174,16 @@ def export_checkpoint(
                     f"model type {kind}: the exported checkpoint does not agree with the "
                     f"measured model ({found}{own}); nothing was written"
                 ) from None
-            blocks = packing.blocks
+            blocks = blocks_of(plan, depth)
             done = Export(
-                path=destination,
-                removed=roster.removed_layers(removed),
+                path=to,
+                edits=plan,
+                removed=tuple(edit.layer for edit in plan if isinstance(edit, Remove)),
+                merged=tuple((merge.into, merge.layers) for merge in merges),
                 repacked=tuple((b.attention_layer, b.mlp_layer) for b in blocks if b.mixed),
                 gone=tuple(half.name for half in repacked_halves(blocks)),
                 zeroed=tuple(half.name for half in zeroed_halves(blocks)),
-                note=packing.note,
+                note=why,
                 layers_before=depth,
                 layers_after=len(blocks),
                 parameters_before=before,
@@ -146,11 +191,11 @@ def export_checkpoint(
                 bytes_written=sum(f.stat().st_size for f in checkpoint.glob("*.safetensors")),
                 agreement=agreement,
             )
-            facts = {**_facts(done, packing, spec, ids_BT), **(provenance or {})}
+            facts = {**_facts(done, blocks, spec, ids_BT), **(provenance or {})}
             (checkpoint / "layershap.json").write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
             if card is not None:
                 (checkpoint / "README.md").write_text(card(facts), "utf-8")
-            settle(checkpoint, destination)
+            settle(checkpoint, to)
             return done
     raise AssertionError("a plan either agrees or is refused")
 
@@ -159,25 +204,18 @@ class _Disagrees(Exception):
     """The written checkpoint is not the model that was measured."""
 
 
-def _plans(
-    model: Any, roster: Roster, removed: Sequence[int], ids_BT: Tensor
-) -> tuple[Packing, ...]:
-    """What to try: halves of different layers in one, and if that fails, none."""
-    best = plan_packing(model, roster, removed, ids_BT)
-    if not any(block.mixed for block in best.blocks):
-        return (best,)
-    plain = plan_packing(model, roster, removed, ids_BT, mix=False)
-    return best, replace(plain, note="layers of mixed halves did not agree in stock transformers")
+def _unpacked(edits: Iterable[Edit]) -> Edits:
+    """The same model with every half in its own layer, where the other half is zero."""
+    found: list[Edit] = []
+    for edit in edits:
+        if isinstance(edit, Repack):
+            found += [ZeroHalf(edit.attention, "mlp"), ZeroHalf(edit.mlp, "attention")]
+        else:
+            found.append(edit)
+    return canonical(found)
 
 
-def _shrink(model: Any, spec: ModelSpec, packing: Packing, ids_BT: Tensor) -> None:
-    """Make the model the smaller one, for good, in the type that it is stored in."""
-    zero_halves(model, zeroed_halves(packing.blocks), ids_BT)
-    repack(model, packing)
-    _narrow(model, spec)
-
-
-def _narrow(model: Any, spec: ModelSpec) -> None:
+def _narrow_as_stored(model: Any, spec: ModelSpec) -> None:
     if spec.dtype == "auto":
         # Measured in float32 on a CPU, but a half-precision checkpoint stays one.
         narrow(model, stored_dtype(spec) or model.dtype)
@@ -199,7 +237,7 @@ def _check(
         model = load(path)
         first = logits(model, ids_BT)
         agreement, size = compare(model, first, wanted_BTV, ids_BT), model.num_parameters()
-        _narrow(model, spec)
+        _narrow_as_stored(model, spec)
         save(model, again, path)
         del model
         agreement = replace(agreement, saved_again=difference(logits(load(again), ids_BT), first))
@@ -225,18 +263,23 @@ def _own_difference(model: Any, ids_BT: Tensor) -> str:
     return f"; the whole model's own cached decoding is off by {own:.1e} in this transformers"
 
 
-def _facts(done: Export, packing: Packing, spec: ModelSpec, ids_BT: Tensor) -> dict[str, Any]:
+def _facts(
+    done: Export, blocks: Sequence[Block], spec: ModelSpec, ids_BT: Tensor
+) -> dict[str, Any]:
     """What `layershap.json` says of the checkpoint itself."""
     return {
         "format": 1,
+        "edits": edits_to_json(done.edits),
+        "edits_fingerprint": fingerprint(done.edits),
         "base_model": spec.name,
         "revision": spec.revision,
         "removed_layers": list(done.removed),
+        "merged": [[into, list(layers)] for into, layers in done.merged],
         "repacked": [list(pair) for pair in done.repacked],
         "gone": list(done.gone),
         "zeroed": list(done.zeroed),
         "note": done.note,
-        "layers": [{"attention": block.attention, "mlp": block.mlp} for block in packing.blocks],
+        "layers": [{"attention": block.attention, "mlp": block.mlp} for block in blocks],
         "layers_before": done.layers_before,
         "layers_after": done.layers_after,
         "parameters_before": done.parameters_before,

@@ -1,4 +1,4 @@
-"""Layers merged into earlier ones, for as long as a context lasts.
+"""The weights of layers that others are merged into.
 
 Source: Yang et al., "LaCo: Large Language Model Pruning via Layer Collapse", arXiv 2402.11187,
 equation (1), "reserving differences while seeking common":
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,60 +19,41 @@ from torch import Tensor, nn
 
 from decoder.errors import UnsupportedModel
 from decoder.model.structure import Stack, find_stack
-from decoder.surgery.delete import reduced
+from decoder.surgery.edit import Merge
+from decoder.surgery.weights import changed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Merge", "check_alike", "merged"]
-
-Weights = tuple[Tensor, ...]
-
-
-@dataclass(frozen=True)
-class Merge:
-    """One merge, in the original model's layer numbers.
-
-    Attributes:
-        into: the layer that takes the others' weights and stays.
-        layers: those that are merged into it and go, all of them deeper.
-    """
-
-    into: int
-    layers: tuple[int, ...]
+__all__ = ["check_alike", "merged_weights"]
 
 
 @contextmanager
-def merged(model: PreTrainedModel, merges: Sequence[Merge]) -> Iterator[None]:
-    """Within this context the model is the merged one; afterwards it is bit for bit as before.
+def merged_weights(model: PreTrainedModel, merges: Sequence[Merge]) -> Iterator[None]:
+    """Within this context layers that others are merged into have their new weights.
+
+    Those that were merged are still there, as they were. Afterwards all is bit for bit as before.
 
     Args:
-        model: the model. Its configuration and layer numbers are the shorter model's meanwhile.
-        merges: in order; a layer that others were merged into may be merged itself later on.
+        model: the model.
+        merges: in order, as `decoder.surgery.edit.check_edits` accepts them; a layer that others
+            were merged into may be merged itself later on.
 
     Raises:
-        ValueError: a layer does not exist, is gone already, or is not deeper than its target.
         UnsupportedModel: the layers' weights are unlike, so that they cannot be added.
     """
+    if not merges:
+        yield
+        return
     stack = find_stack(model)
     check_alike(model, stack)
-    _check(merges, len(stack))
     own = [_matrices(layer) for layer in stack.layers]
-    before = [tuple(parameter.data for parameter in layer) for layer in own]
-    try:
-        with torch.inference_mode(False), torch.no_grad():
-            for merge in merges:
-                base = own[merge.into]
-                fresh = _sum(base, [own[layer] for layer in merge.layers])
-                for parameter, weight in zip(base, fresh, strict=True):
-                    parameter.data = weight
-        removed = [layer for merge in merges for layer in merge.layers]
-        with reduced(model, stack, removed):
-            yield
-    finally:
-        for layer, weights in zip(own, before, strict=True):
-            for parameter, weight in zip(layer, weights, strict=True):
-                parameter.data = weight
+    with changed(
+        (theta, partial(_sum, theta, [own[layer][place] for layer in merge.layers]))
+        for merge in merges
+        for place, theta in enumerate(own[merge.into])
+    ):
+        yield
 
 
 def check_alike(model: PreTrainedModel, stack: Stack) -> None:
@@ -109,35 +90,13 @@ def _matrices(layer: nn.Module) -> list[nn.Parameter]:
         own = list(module.parameters(recurse=False))
         if any(parameter.ndim >= 2 for parameter in own):
             found += own
-    return found
+    return list({id(parameter): parameter for parameter in found}.values())
 
 
-def _sum(base: Sequence[Tensor], others: Sequence[Sequence[Tensor]]) -> Weights:
+def _sum(base: Tensor, others: Sequence[Tensor]) -> Tensor:
     """Equation (1), in float32 for coarser weights."""
-    result = []
-    for index, theta in enumerate(base):
-        wide = torch.promote_types(theta.dtype, torch.float32)
-        total = (1 - len(others)) * theta.detach().to(wide)
-        for other in others:
-            total += other[index].detach().to(wide)
-        result.append(total.to(theta.dtype))
-    return tuple(result)
-
-
-def _check(merges: Sequence[Merge], depth: int) -> None:
-    there = set(range(depth))
-    for merge in merges:
-        for layer in (merge.into, *merge.layers):
-            if layer not in there:
-                raise ValueError(
-                    f"merges: layer {layer} is not there or is merged already; name each of "
-                    f"layers 0 to {depth - 1} at most once as merged"
-                )
-        there -= set(merge.layers)
-        if not merge.layers or len(set(merge.layers)) < len(merge.layers):
-            raise ValueError(f"merges: layer {merge.into} needs distinct layers to take; name them")
-        if min(merge.layers) <= merge.into:
-            raise ValueError(
-                f"merges: layer {min(merge.layers)} is not deeper than {merge.into}; merge deeper "
-                "layers into an earlier one"
-            )
+    wide = torch.promote_types(base.dtype, torch.float32)
+    total = (1 - len(others)) * base.detach().to(wide)
+    for other in others:
+        total += other.detach().to(wide)
+    return total.to(base.dtype)

@@ -1,4 +1,4 @@
-"""How good a model is whose layers were merged: what no coalition of the original can tell."""
+"""How good a smaller model is that no coalition of the original can tell of: a merged one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from torch import Tensor
 from decoder.data.workload import Workload
 from decoder.evaluate.evaluator import MaskedModel
 from decoder.model.structure import find_stack
-from decoder.surgery.merge import Merge, merged
+from decoder.surgery.apply import applied
+from decoder.surgery.edit import Edit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -24,27 +25,27 @@ _BYTES_KEPT = 256 * 2**20
 
 
 def merged_metrics(
-    model: PreTrainedModel, workload: Workload, merges: Sequence[Merge]
+    model: PreTrainedModel, workload: Workload, edits: Sequence[Edit]
 ) -> Mapping[str, Float32[np.ndarray, "1 W"]]:
-    """What a campaign measures of a coalition, of the merged model: one number a sequence or item.
+    """Measure of a smaller model what a campaign measures of a coalition, a number an item.
 
     Args:
         model: the original; it is left as it is.
         workload: what to measure on.
-        merges: as a method found them.
+        edits: what makes the smaller model.
 
     Returns:
         by metric, one row; KL and top-1 agreement are to the original.
 
     Raises:
-        ValueError: the merges do not fit the model.
+        ValueError: the edits do not fit the model.
     """
-    with merged(model, merges):
+    with applied(model, edits):
         whole = MaskedModel(model, workload)
         found = dict(whole.measure(np.ones((1, len(find_stack(model))), dtype=bool)))
     if workload.text is not None:
         found["kl"], found["top1"] = _against_original(
-            model, workload.text.tokens, workload.scored_places(), merges
+            model, workload.text.tokens, workload.scored_places(), edits
         )
     return found
 
@@ -53,7 +54,7 @@ def _against_original(
     model: PreTrainedModel,
     tokens: Int[np.ndarray, "S T"],
     places: Sequence[Int[np.ndarray, "P"]],
-    merges: Sequence[Merge],
+    edits: Sequence[Edit],
 ) -> tuple[Float32[np.ndarray, "1 S"], Float32[np.ndarray, "1 S"]]:
     """KL divergence in nats per token and share of equal predictions, by sequence."""
     vocabulary = model.config.get_text_config(decoder=True).vocab_size
@@ -62,7 +63,7 @@ def _against_original(
     for first in range(0, len(tokens), group):
         rows = range(first, min(first + group, len(tokens)))
         originals = [_log_probabilities(model, tokens[row], places[row]) for row in rows]
-        with merged(model, merges):
+        with applied(model, edits):
             for row, dense_PV in zip(rows, originals, strict=True):
                 other_PV = _log_probabilities(model, tokens[row], places[row])
                 divergence = (dense_PV.exp() * (dense_PV - other_PV)).sum(-1).mean()

@@ -1,13 +1,13 @@
-"""`layershap export`: a stock checkpoint without some layers."""
+"""`layershap export`: a stock checkpoint of a smaller model."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from layershap.cli.options import read_run, run_argument
+from layershap.cli.options import model_options, read_run
 from layershap.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,15 +15,31 @@ if TYPE_CHECKING:
 
 __all__ = ["export"]
 
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
 
 @click.command()
-@run_argument
+@click.argument(
+    "run", required=False, type=click.Path(path_type=Path, file_okay=False), metavar="[RUN]"
+)
 @click.option("--remove", metavar="PLAYERS", help="What to leave out, as 4,6 or L4.attn.")
 @click.option(
     "--count",
     type=click.IntRange(min=1),
     metavar="COUNT",
     help="Take the recommended set of this many players.",
+)
+@click.option(
+    "--method",
+    metavar="SLUG",
+    help="With --count: take the verified set of a published method, as laco, which merges layers.",
+)
+@click.option(
+    "--edits",
+    "edits_file",
+    type=_FILE,
+    metavar="FILE",
+    help="Repeat the edits of an earlier export, its layershap.json; without RUN on --model.",
 )
 @click.option(
     "--to",
@@ -33,42 +49,91 @@ __all__ = ["export"]
     type=click.Path(path_type=Path, file_okay=False),
     help="Directory to write; it must be new or empty.",
 )
-def export(run: Path, remove: str | None, count: int | None, destination: Path) -> None:
+@model_options
+def export(
+    run: Path | None,
+    remove: str | None,
+    count: int | None,
+    method: str | None,
+    edits_file: Path | None,
+    destination: Path,
+    **model: Any,
+) -> None:
     """Write the model of RUN without some layers as a stock Hugging Face checkpoint.
 
-    Whole layers are deleted. Where an attention and the MLP before it are both gone, what remains
-    of their layers becomes one layer; the weights of any other half that goes alone become zero.
-    The checkpoint is loaded again, and its logits, its decoding with a cache, `generate` and
-    saving once more are compared with what was measured, before it gets its name. Beside the
-    weights lie `layershap.json` and a model card.
+    Whole layers are deleted, or merged where a method merges them. Where an attention and the MLP
+    before it are both gone, what remains of their layers becomes one layer; the weights of any
+    other half that goes alone become zero. The checkpoint is loaded again, and its logits, its
+    decoding with a cache, `generate` and saving once more are compared with what was measured,
+    before it gets its name. Beside the weights lie `layershap.json`, which holds these edits, and a
+    model card. With --edits they are done to another copy of the model.
     """
     from decoder.checkpoint.saving import refuse_taken
-    from layershap.export.export import export_set
+
+    if [remove, count, edits_file].count(None) != 2:
+        raise UserError("export: name one of --remove, as --remove 4,6, --count and --edits")
+    if method is not None and count is None:
+        raise UserError(f"--method {method}: needs --count, the number of players to remove")
+    given = {name: value for name, value in model.items() if value}
+    if run is not None and given:
+        raise UserError(f"--{next(iter(given))}: RUN has a model of its own; leave out one of both")
+    if run is None and (edits_file is None or model["model"] is None):
+        raise UserError("export: name RUN, the directory of a run, or --edits with --model")
+    refuse_taken(destination)
+    if run is None:
+        done = _from_model(given, edits_file, destination)
+    else:
+        done = _from_run(run, remove, count, method, edits_file, destination)
+    for line in _summary(done):
+        click.echo(line)
+
+
+def _from_run(
+    run: Path,
+    remove: str | None,
+    count: int | None,
+    method: str | None,
+    edits_file: Path | None,
+    destination: Path,
+) -> Export:
+    from layershap.export.export import export_edits, export_set
+    from layershap.export.sources import check_fit, read_edits, verified_set
+    from layershap.results.frontier import OWN
     from layershap.results.recommendations import RECOMMENDATIONS
     from layershap.results.set_text import parse_set
     from layershap.runs.workspace import open_workspace
     from layershap.terminal.console import Console
 
     config, directory = read_run(run)
-    if (remove is None) == (count is None):
-        raise UserError("export: name either --remove, as --remove 4,6, or --count")
-    refuse_taken(destination)
-    console = Console()
-    with open_workspace(config, directory, console) as work:
+    edits = None if edits_file is None else read_edits(edits_file)
+    with open_workspace(config, directory, Console()) as work:
+        if edits_file is not None and edits is not None:
+            check_fit(edits_file, edits, work.roster.depth)
+            return export_edits(work, edits, destination)
         if remove is not None:
-            removed = parse_set(remove, "--remove", work.roster.find)
-        else:
-            found = RECOMMENDATIONS.read(directory.path).recommendations
-            sets = {item.count: item.removed for item in found}
-            if count not in sets:
-                raise UserError(
-                    f"--count {count}: nothing is recommended for it; {run} has "
-                    f"{', '.join(map(str, sets))}"
-                )
-            removed = sets[count]
-        done = export_set(work, removed, destination)
-    for line in _summary(done):
-        click.echo(line)
+            return export_set(work, parse_set(remove, "--remove", work.roster.find), destination)
+        assert count is not None
+        verified = RECOMMENDATIONS.read(directory.path)
+        removed, merges = verified_set(verified, count, method or OWN, run)
+        if merges:
+            return export_edits(work, merges, destination)
+        return export_set(work, removed, destination)
+
+
+def _from_model(model: dict[str, Any], edits_file: Path | None, destination: Path) -> Export:
+    from decoder import ModelSpec
+    from decoder.model.loading import load_config
+    from layershap.export.export import repeat_edits
+    from layershap.export.sources import check_fit, read_edits
+    from layershap.terminal.console import Console
+
+    assert edits_file is not None
+    edits = read_edits(edits_file)
+    spec = ModelSpec(model.pop("model"), **model)
+    depth = getattr(load_config(spec).get_text_config(decoder=True), "num_hidden_layers", None)
+    if isinstance(depth, int):
+        check_fit(edits_file, edits, depth)
+    return repeat_edits(spec, edits, destination, Console())
 
 
 def _summary(done: Export) -> list[str]:
@@ -78,6 +143,9 @@ def _summary(done: Export) -> list[str]:
         f"saved {saved:,} parameters ({100 * saved / before:.1f} %), {done.layers_before} layers "
         f"became {done.layers_after}",
     ]
+    for into, layers in done.merged:
+        listed = ", ".join(f"L{layer}" for layer in layers)
+        lines.append(f"merged: {listed} into L{into}")
     if done.repacked:
         pairs = ", ".join(f"L{a}.attn with L{m}.mlp" for a, m in done.repacked)
         lines.append(

@@ -14,7 +14,7 @@ from layershap.runs.config import SETTINGS, RunConfig
 from layershap.runs.config_file import checked_config, read_config
 from layershap.runs.directory import RunDirectory
 
-__all__ = ["Configured", "configured", "read_run", "run_argument"]
+__all__ = ["Configured", "configured", "model_options", "read_run", "run_argument"]
 
 Command = Callable[..., Any]
 
@@ -61,6 +61,13 @@ def configured(command: Command) -> Command:
         help="Run directory; an existing one is continued. [default: runs/MODEL]",
     )
     return click.argument("model", required=False)(output(refused_remove(decorated)))
+
+
+def model_options(command: Command) -> Command:
+    """Add --model and one option for each field that tells how a model is loaded."""
+    for name in reversed([name for name, option in SETTINGS.items() if option.section == "model"]):
+        command = _option(name)(command)
+    return command
 
 
 def run_argument(command: Command) -> Command:

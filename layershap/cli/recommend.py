@@ -113,7 +113,7 @@ def recommend(
     from layershap.results.frontier import points
     from layershap.results.limits import Limits
     from layershap.results.recommendations import RECOMMENDATIONS
-    from layershap.results.set_text import export_command
+    from layershap.results.set_text import export_command, export_method_command
     from layershap.stages.recommend import recommend as choose
 
     config, directory = read_run(run)
@@ -128,19 +128,23 @@ def recommend(
         sure=sure,
     )
     answer = choose(points(verified), limits, config.noun)
-    command = export_command(run, answer.point.names)
+    point = answer.point
+    if point.merged:
+        command = export_method_command(run, point.count, point.method)
+    else:
+        command = export_command(run, point.names)
     warnings = next(
         (
             item.warnings
             for item in verified.recommendations
-            if item.removed == answer.point.removed
+            if item.removed == point.removed and not point.merged
         ),
         (),
     )
     if as_json:
         click.echo(json.dumps(_as_json(answer, command, list(warnings))))
         return
-    click.echo(f"remove {answer.point.names}: {answer.reason}")
+    click.echo(f"{'merge' if point.merged else 'remove'} {point.names}: {answer.reason}")
     for sentence in answer.notes:
         click.echo(sentence)
     for sentence in warnings:
@@ -154,6 +158,7 @@ def _as_json(answer: Answer, command: str, warnings: list[str]) -> dict[str, Any
         "removed": list(point.removed),
         "names": point.names,
         "method": point.method,
+        "merged": point.merged,
         "loss": _ends(point.loss),
         "parameters": point.parameters,
         "parameter_share": point.parameter_share,

@@ -21,8 +21,8 @@ from torch.distributed import FileStore  # type: ignore[attr-defined]
 from torch.multiprocessing.spawn import spawn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from decoder.model.structure import find_stack
-from decoder.surgery.delete import reduced
+from decoder.surgery.apply import applied
+from decoder.surgery.edit import Remove
 from layershap.demo.corpus import SPLITS, Split, documents
 from layershap.demo.tokenizer import END_OF_TEXT, train_tokenizer
 from layershap.demo.trigram import Trigram
@@ -244,11 +244,10 @@ def _summary(
     heldout = streams["heldout"]
     trigram = Trigram(np.concatenate([streams["library"], streams["tests"]]), recipe.vocabulary)
     dense = _loss(model, heldout, recipe, rows=10**9)
-    stack = find_stack(model)
     subset = _loss(model, heldout, recipe, rows=128)
     ablations = []
     for removed in range(recipe.layers):
-        with reduced(model, stack, [removed]):
+        with applied(model, [Remove(removed)]):
             ablations.append(_loss(model, heldout, recipe, rows=128) - subset)
     return {
         "recipe": asdict(recipe),

@@ -1,4 +1,4 @@
-"""Exporting a set from an open run: what the command line and Python both do."""
+"""Exporting a smaller model: what the command line and Python both do."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from decoder.surgery.export import export_checkpoint
+from decoder import ModelSpec, load_model
+from decoder.surgery.edit import Edits
+from decoder.surgery.export import write
+from decoder.surgery.plan import plan_edits
 from layershap.errors import UserError
-from layershap.export.notes import model_card, provenance
+from layershap.export.notes import model_card, origin, provenance
 from layershap.runs.workspace import Workspace
+from layershap.terminal.console import Console
 
 if TYPE_CHECKING:
     from decoder.surgery.export import Export
 
-__all__ = ["export_set"]
+__all__ = ["export_edits", "export_set", "repeat_edits"]
 
 
 def export_set(
@@ -36,13 +40,50 @@ def export_set(
         raise UserError(f"{where}: names no layer; write some, as 4,6")
     if len(work.roster.removed_layers(removed)) >= work.roster.depth:
         raise UserError(f"{where}: that is every layer; keep at least one")
+    with work.console.status("planning"):
+        plan = plan_edits(work.roster, removed, lambda: load_model(work.spec))
+    return export_edits(work, plan.edits, destination, plan.note)
+
+
+def export_edits(
+    work: Workspace, edits: Edits, destination: Path, note: str | None = None
+) -> Export:
+    """Write and check a stock checkpoint of what edits make of the run's model.
+
+    Args:
+        work: the run.
+        edits: what to do to the model.
+        destination: directory to make.
+        note: why halves are zeroed that might have been repacked, where that is known.
+
+    Raises:
+        EditError: the edits do not fit the model.
+        ModelError: the directory is taken, or the checkpoint does not agree.
+    """
     with work.console.status("writing and checking"):
-        return export_checkpoint(
+        return write(
             work.spec,
-            removed,
+            edits,
             destination,
             work.texts.heldout.tokens,
-            roster=work.roster,
-            provenance=provenance(work, removed),
+            note=note,
+            provenance=provenance(work, edits),
             card=model_card,
         )
+
+
+def repeat_edits(spec: ModelSpec, edits: Edits, destination: Path, console: Console) -> Export:
+    """Write and check a stock checkpoint of what edits make of a model that no run is about.
+
+    Args:
+        spec: the model.
+        edits: what to do to it.
+        destination: directory to make.
+        console: where to show that it goes on.
+
+    Raises:
+        EditError: the edits do not fit the model.
+        ModelError: the directory is taken, or the checkpoint does not agree.
+    """
+    with console.status("writing and checking"):
+        return write(spec, edits, destination, provenance=origin(spec, edits), card=model_card)

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
+from decoder import ModelSpec, pick_device, resolve_dtype
+from decoder.surgery.blocks import removed_players, removed_units
+from decoder.surgery.edit import Edits, Merge
 from layershap.files import finite
 from layershap.results.recommendations import RECOMMENDATIONS, Recommendations, VerifiedModel
 from layershap.results.set_text import removal_text
@@ -17,7 +20,7 @@ from layershap.runs.recorded import CALIBRATION, HELDOUT
 if TYPE_CHECKING:
     from layershap.runs.workspace import Workspace
 
-__all__ = ["measured_facts", "model_card", "provenance"]
+__all__ = ["measured_facts", "model_card", "origin", "provenance"]
 
 Facts = Mapping[str, Any]
 
@@ -27,12 +30,12 @@ _QUALITY = (
 )
 
 
-def provenance(work: Workspace, removed: Sequence[int]) -> dict[str, Any]:
+def provenance(work: Workspace, edits: Edits) -> dict[str, Any]:
     """What was removed, from what, and how that was measured, for `layershap.json`.
 
     Args:
         work: the run's workspace.
-        removed: players.
+        edits: what was done to the model.
     """
     from importlib.metadata import version
 
@@ -41,6 +44,10 @@ def provenance(work: Workspace, removed: Sequence[int]) -> dict[str, Any]:
     verified = RECOMMENDATIONS.found(work.directory.path)
     if verified is not None and verified.fingerprint != fingerprints[HELDOUT]:
         verified = None  # of other weights or another text
+    removed = removed_players(work.roster, edits)
+    merges = [edit for edit in edits if isinstance(edit, Merge)]
+    # A run measures sets of players and whole merged models, not the two at once.
+    known = removed is not None and len(merges) in (0, len(edits))
     return {
         "base_model": config.title,
         "base_is_local": config.model.name is None or Path(config.model_name).exists(),
@@ -48,27 +55,52 @@ def provenance(work: Workspace, removed: Sequence[int]) -> dict[str, Any]:
         "fingerprint": fingerprints[HELDOUT],
         "fingerprints": fingerprints,
         "players": work.roster.kind,
-        "removed_players": removal_text(work.players, removed),
+        "removed_players": _names(edits)
+        if removed is None
+        else removal_text(work.players, removed),
         "utility": work.utility.metric,
-        "measured": measured_facts(verified, removed),
+        "measured": measured_facts(verified, removed or (), merges) if known else None,
         "dtype": work.dtype,
         "layershap": version("layershap"),
     }
 
 
+def origin(spec: ModelSpec, edits: Edits) -> dict[str, Any]:
+    """The same where no run is about the model, so that nothing of it was measured.
+
+    Args:
+        spec: the model.
+        edits: what was done to it.
+    """
+    from importlib.metadata import version
+
+    dtype = resolve_dtype(spec, pick_device(spec.device))
+    return {
+        "base_model": spec.name,
+        "base_is_local": Path(spec.name).exists(),
+        "revision": spec.revision,
+        "removed_players": _names(edits),
+        "measured": None,
+        "dtype": str(dtype).removeprefix("torch."),
+        "layershap": version("layershap"),
+    }
+
+
 def measured_facts(
-    verified: Recommendations | None, removed: Sequence[int]
+    verified: Recommendations | None, removed: Sequence[int], merges: Sequence[Merge] = ()
 ) -> dict[str, Any] | None:
     """Tell what a run's verification says of a set and of the whole model.
 
     Args:
         verified: what was verified; None where nothing was.
         removed: players.
+        merges: where the removed layers are merged into others instead of dropped.
 
     Returns:
         None where the set was not verified.
     """
-    found = None if verified is None else verified.of_set(removed)
+    wanted = tuple((merge.into, merge.layers) for merge in merges)
+    found = None if verified is None else verified.of_set(removed, wanted)
     if verified is None or found is None:
         return None
     return {
@@ -99,9 +131,9 @@ def model_card(facts: Facts) -> str:
     parts = [
         "\n".join(["---", *front, "---"]),
         f"# {base} without {facts['removed_players']}",
-        f"{base} with parts of its decoder left out by layershap, and nothing else changed: it was "
-        "not fine-tuned or healed after that. It is a stock checkpoint; the licence and the terms "
-        "of the base model hold for it too.",
+        f"{base} with parts of its decoder {_done(facts)} by layershap, and nothing else changed: "
+        "it was not fine-tuned or healed after that. It is a stock checkpoint; the licence and the "
+        "terms of the base model hold for it too.",
         "```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
         'model = AutoModelForCausalLM.from_pretrained("PATH", dtype="auto")\n'
         'tokenizer = AutoTokenizer.from_pretrained("PATH")\n```',
@@ -112,11 +144,26 @@ def model_card(facts: Facts) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _done(facts: Facts) -> str:
+    return "merged into others" if facts.get("merged") else "left out"
+
+
+def _names(edits: Edits) -> str:
+    names = [unit.name for unit in removed_units(edits)]
+    return removal_text(names, range(len(names)))
+
+
 def _removed_lines(facts: Facts) -> list[str]:
     lines = []
     if facts["removed_layers"]:
         listed = ", ".join(map(str, facts["removed_layers"]))
         lines.append(f"Whole layers, counted from 0 in the base model: {listed}.")
+    for into, layers in facts.get("merged", ()):
+        listed = ", ".join(map(str, layers))
+        lines.append(
+            f"Merged into layer {into}, which took what their weights differ from its own by "
+            f"(LaCo, arXiv 2402.11187): {listed}."
+        )
     for attention, mlp in facts["repacked"]:
         lines.append(
             f"The MLP of layer {attention} and the attention of layer {mlp}: the attention of "
@@ -188,12 +235,17 @@ def _ratio(quartiles: Sequence[float]) -> str:
     return f"{middle:.2f}x ({low:.2f} to {high:.2f})"
 
 
+def _compared(facts: Facts) -> str:
+    return "merged in memory" if facts.get("merged") else "skipped"
+
+
 def _checks(facts: Facts) -> str:
     checks, versions = facts["checks"], facts["versions"]
     return (
         "## What was checked\n\n"
         f"Loaded with stock transformers {versions['transformers']} (torch {versions['torch']}), "
-        "against the base model with the same parts skipped, as a share of the largest logit: "
+        f"against the base model with the same parts {_compared(facts)}, as a share of the "
+        "largest logit: "
         f"logits differ by {checks['logits']:.1e}, decoding with a cache by "
         f"{checks['cached']:.1e}, `generate` by {checks['generated']:.1e}, saved and loaded again "
         f"by {checks['saved_again']:.1e}; {checks['allowed']:.0e} is allowed. Everything else is "

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from decoder import Roster
-    from decoder.baselines import Merge
+    from decoder.surgery.edit import Merge
 
 __all__ = ["BaselineResult", "RunContext", "refusal", "run_method"]
 

@@ -50,7 +50,7 @@ class FrontierPoint:
         prefill: tokens per second of a prompt, a ratio to the whole model's; None where not timed.
         decode: the same of cached decoding.
         memory: peak bytes of prefill and decoding; None where not measured.
-        merged: whether layers are merged into others instead of dropped, which no export writes.
+        merged: whether layers are merged into others instead of dropped.
         on_frontier: axes on which no other set is better.
     """
 

@@ -301,11 +301,18 @@ class Recommendations:
         """Return the recommendation of a count; None where there is none."""
         return next((item for item in self.recommendations if item.count == count), None)
 
-    def of_set(self, removed: Sequence[int]) -> VerifiedVariant | BaselineVariant | None:
-        """Return a verified set whose players are dropped, not merged; None where there is none."""
+    def of_set(
+        self, removed: Sequence[int], merges: Merges = ()
+    ) -> VerifiedVariant | BaselineVariant | None:
+        """Return a verified set; None where there is none.
+
+        Args:
+            removed: player indices.
+            merges: how their layers are merged into others, where they are not dropped.
+        """
         for item in self.variants():
-            merged = isinstance(item, BaselineVariant) and item.merges
-            if set(item.removed) == set(removed) and not merged:
+            own = (isinstance(item, BaselineVariant) and item.merges) or ()
+            if set(item.removed) == set(removed) and own == merges:
                 return item
         return None
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from layershap.errors import UserError
 
-__all__ = ["export_command", "parse_counts", "parse_set", "removal_text"]
+__all__ = [
+    "export_command",
+    "export_method_command",
+    "parse_counts",
+    "parse_set",
+    "removal_text",
+    "slug",
+]
 
 
 def removal_text(players: Sequence[str], removed: Iterable[int]) -> str:
@@ -19,6 +27,23 @@ def removal_text(players: Sequence[str], removed: Iterable[int]) -> str:
 def export_command(run: Path, names: str) -> str:
     """The command that writes the checkpoint of a run without these players."""
     return f"layershap export {run} --remove {names} --to {run}-without-{names.replace(',', '-')}"
+
+
+def export_method_command(run: Path, count: int, method: str) -> str:
+    """The command that writes a method's verified model, which may be more than players left out.
+
+    Args:
+        run: the run's directory.
+        count: players removed.
+        method: the method's name.
+    """
+    name = slug(method)
+    return f"layershap export {run} --count {count} --method {name} --to {run}-{name}-{count}"
+
+
+def slug(method: str) -> str:
+    """A method's name as the command line takes it: `block-influence`."""
+    return re.sub("[^a-z0-9]+", "-", method.lower()).strip("-")
 
 
 def parse_set(text: str, option: str, find: Callable[[str], Sequence[int]]) -> list[int]:

@@ -159,7 +159,7 @@ def _merged(
 ) -> dict[Variant, dict[str, Float[np.ndarray, "W"]]]:
     """Merged models: no coalition of the whole model is one, so the ledger cannot hold them."""
     from decoder import MaskedModel
-    from decoder.baselines import Merge
+    from decoder.surgery.edit import Merge
     from decoder.surgery.merged_metrics import merged_metrics
 
     workload = work.workload(HELDOUT)

@@ -47,7 +47,7 @@ def recommend(points: Sequence[FrontierPoint], limits: Limits, noun: str = "laye
             them (the message names the nearest).
     """
     whole = next(point for point in points if point.method == WHOLE)
-    sets = [point for point in points if point is not whole and not point.merged]
+    sets = [point for point in points if point is not whole]
     if not sets:
         raise UserError("recommend: no set was verified; run layershap verify again")
     asked = rules(limits, sets)
@@ -69,7 +69,8 @@ def recommend(points: Sequence[FrontierPoint], limits: Limits, noun: str = "laye
         best = max(ahead, key=lambda p: (_gain(p, axis), -p.parameters, -p.loss.value, p.own))
         reason = _furthest(best, sets, limits, noun, axis)
     notes = _about_method(best, within, sets)
-    notes += _about_merging(best, [p for p in points if p.merged and _kept(p, asked)])
+    if best.merged:
+        notes.append("Its layers are merged into earlier ones, not dropped.")
     if goals and _kept(whole, goals):
         notes.append("The whole model keeps to these limits already.")
     return Answer(best, reason, tuple(notes))
@@ -171,17 +172,6 @@ def _about_method(
         else f"the nearest set of the search, {rival.names}, costs {loss_text(rival)}"
     )
     return [f"This is the set of {best.method}, not of the search: {beside}."]
-
-
-def _about_merging(best: FrontierPoint, merged: Sequence[FrontierPoint]) -> list[str]:
-    better = [p for p in merged if p.loss.value < best.loss.value and p.count >= best.count]
-    if not better:
-        return []
-    least = min(better, key=lambda p: p.loss.value)
-    return [
-        f"{least.method} costs less ({loss_text(least)}, {least.names}) by merging layers, which "
-        "layershap export does not write."
-    ]
 
 
 def _as_fast(own: FrontierPoint, best: FrontierPoint) -> bool:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
-import torch
-
-from decoder import find_stack
 from decoder.cost.speed import Speed as TimedSpeed
 from decoder.cost.speed import measure_speed
-from decoder.surgery.repack import Block, Packing, packed, plan_packing
+from decoder.surgery.apply import applied, owners_for
+from decoder.surgery.edit import Edits, ZeroHalf
+from decoder.surgery.plan import plan_edits
 from layershap.results.recommendations import Speed
 from layershap.runs.workspace import Workspace
 from layershap.stages.contenders import Variant
 from layershap.terminal.console import Steps
 
 __all__ = ["Size", "measure_sizes"]
-
-_FEW_TOKENS = 16
 
 
 @dataclass(frozen=True)
@@ -46,41 +44,37 @@ def measure_sizes(work: Workspace, variants: Sequence[Variant]) -> dict[Variant,
         work: the run.
         variants: what to time, the whole model among them.
     """
-    model, roster = work.model, work.roster
-    stack, dense = find_stack(model), model.num_parameters()
-    tokens = work.texts.heldout.tokens
-    few_BT = torch.from_numpy(tokens[:1, :_FEW_TOKENS]).to(model.device)
-    packings: dict[tuple[Block, ...], Packing] = {}
-    blocks: dict[Variant, tuple[Block, ...]] = {}
-    for variant in variants:
-        packing = plan_packing(model, roster, variant.removed, few_BT)
-        blocks[variant] = packing.blocks
-        packings.setdefault(packing.blocks, packing)
-    saved = {}
-    for key, packing in packings.items():
-        with packed(model, stack, packing):
-            saved[key] = dense - model.num_parameters()
-    speeds = _speeds(work, packings, blocks[Variant()]) if work.config.verify.speed_rounds else {}
-    return {variant: Size(saved[key], speeds.get(key)) for variant, key in blocks.items()}
+    model = work.model
+    plans = {v: plan_edits(work.roster, v.removed, lambda: model).edits for v in variants}
+    distinct = list(dict.fromkeys(plans.values()))
+    owners, dense, saved = owners_for(model, chain(*distinct)), model.num_parameters(), {}
+    for edits in distinct:
+        with applied(model, _sized(edits), owners=owners):
+            saved[edits] = dense - model.num_parameters()
+    speeds = _speeds(work, [edits for edits in distinct if edits])
+    return {variant: Size(saved[edits], speeds.get(edits)) for variant, edits in plans.items()}
 
 
-def _speeds(
-    work: Workspace, packings: dict[tuple[Block, ...], Packing], whole: tuple[Block, ...]
-) -> dict[tuple[Block, ...], Speed]:
-    smaller = [packing for key, packing in packings.items() if key != whole]
+def _sized(edits: Edits) -> Edits:
+    """A model as large and as fast: halves of zeros take the time and room that they always do."""
+    return tuple(edit for edit in edits if not isinstance(edit, ZeroHalf))
+
+
+def _speeds(work: Workspace, smaller: Sequence[Edits]) -> dict[Edits, Speed]:
+    if not work.config.verify.speed_rounds:
+        return {}
     began = time.monotonic()
     with work.console.progress("timing") as update:
         timed = measure_speed(
             work.model,
-            smaller,
+            [_sized(edits) for edits in smaller],
             work.texts.heldout.tokens,
             rounds=work.config.verify.speed_rounds,
             progress=None if update is None else lambda *at: update(Steps.since(began, *at)),
-            make=packed,
         )
     found = [_kept(speed) for speed in timed]  # the whole model comes first
-    return dict(zip([whole, *(packing.blocks for packing in smaller)], found, strict=True))
+    return dict(zip([(), *smaller], found, strict=True))
 
 
 def _kept(speed: TimedSpeed) -> Speed:
-    return Speed(**{name: value for name, value in vars(speed).items() if name != "removed"})
+    return Speed(**{name: value for name, value in vars(speed).items() if name != "edits"})

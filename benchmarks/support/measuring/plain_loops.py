@@ -9,7 +9,8 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from decoder import find_stack
-from decoder.surgery.delete import reduced
+from decoder.surgery.apply import applied
+from decoder.surgery.edit import Remove
 
 __all__ = ["deleting_nll", "random_llama", "zeroing_nll"]
 
@@ -72,8 +73,8 @@ def deleting_nll(model: PreTrainedModel, tokens_BT: Tensor, coalition: Bool[ndar
 
     The empty coalition, which has no layers to keep, is not for this loop.
     """
-    removed = [index for index, keep in enumerate(coalition) if not keep]
-    with reduced(model, find_stack(model), removed):
+    removed = [Remove(index) for index, keep in enumerate(coalition) if not keep]
+    with applied(model, removed):
         return _loss(model, tokens_BT)
 
 

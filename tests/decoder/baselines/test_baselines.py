@@ -21,7 +21,8 @@ from decoder.baselines import (
     taylor_removed,
     taylor_scores,
 )
-from decoder.surgery.delete import reduced
+from decoder.surgery.apply import applied
+from decoder.surgery.edit import Remove
 from layershap.demo import MODEL_DIRECTORY
 from tests.support.tiny_models import VOCABULARY, tiny_model
 
@@ -108,7 +109,7 @@ def test_rescoring_scores_the_shorter_model_itself():
     model = tiny_model("qwen3")
     scores, _ = block_influence(model, TOKENS, LAYERS, [1, 3])
     assert np.isinf(scores[[1, 3]]).all()
-    with reduced(model, find_stack(model), [1, 3]):
+    with applied(model, [Remove(1), Remove(3)]):
         shorter, _ = block_influence(model, TOKENS, make_roster("layers", 3))
     np.testing.assert_allclose(scores[[0, 2, 4]], shorter, rtol=1e-5)
     sets, spend = rescored_influence(model, TOKENS, HALVES, [4, 1, 4])

@@ -8,7 +8,9 @@ import torch
 from torch.nn import functional
 
 from decoder import MaskedModel, UnsupportedModel, find_stack, make_roster
-from decoder.baselines import Merge, laco_merges, merged
+from decoder.baselines import laco_merges
+from decoder.surgery.apply import applied
+from decoder.surgery.edit import Merge
 from tests.support.tiny_models import VOCABULARY, tiny_model
 
 TOKENS = np.random.default_rng(0).integers(2, VOCABULARY, size=(3, 12))
@@ -30,13 +32,13 @@ def test_merging_follows_the_equation_and_is_undone_bit_for_bit():
     before = {name: value.clone() for name, value in model.state_dict().items()}
     own = [matrix(layer).clone() for layer in find_stack(model).layers]
     outputs, config = logits(model), model.config.to_dict()
-    with merged(model, [Merge(2, (3, 4)), Merge(0, (1, 2))]):
+    with applied(model, [Merge(2, (3, 4)), Merge(0, (1, 2))]):
         assert model.config.num_hidden_layers == 1
         (layer,) = find_stack(model).layers
         later = own[2] + (own[3] - own[2]) + (own[4] - own[2])
         wanted = own[0] + (own[1] - own[0]) + (later - own[0])
         torch.testing.assert_close(matrix(layer), wanted)
-    with pytest.raises(RuntimeError, match="within"), merged(model, [Merge(0, (1,))]):
+    with pytest.raises(RuntimeError, match="within"), applied(model, [Merge(0, (1,))]):
         raise RuntimeError("within")
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert model.config.to_dict() == config
@@ -51,7 +53,7 @@ def test_merging_with_a_layer_of_zeros_changes_nothing():
                 parameter.data.zero_()
     whole = logits(model)
     for merges in ([Merge(1, (2,))], [Merge(1, (2, 3))], [Merge(3, (4,)), Merge(1, (2,))]):
-        with merged(model, merges):
+        with applied(model, merges):
             torch.testing.assert_close(logits(model), whole, rtol=0, atol=1e-6)
             measured = MaskedModel(model, TOKENS).measure(
                 np.ones((1, len(find_stack(model))), dtype=bool)
@@ -75,7 +77,7 @@ def test_laco_reaches_every_count_and_tells_the_similarity(family):
         original = model.base_model(input_ids=IDS).last_hidden_state.flatten(1)
     for count, result in found.items():
         assert len(result.removed) == count
-        with merged(model, result.merges), torch.no_grad():
+        with applied(model, result.merges), torch.no_grad():
             assert len(find_stack(model)) == 5 - count
             output = model.base_model(input_ids=IDS).last_hidden_state.flatten(1)
         cosine = torch.cosine_similarity(original, output).mean().item()
@@ -96,21 +98,6 @@ def test_layers_with_unlike_weights_cannot_be_merged(family):
     before = logits(model)
     with pytest.raises(UnsupportedModel, match="unlike weights"):
         laco_merges(model, TOKENS, LAYERS, [1])
-    with pytest.raises(UnsupportedModel, match="unlike weights"), merged(model, [Merge(0, (1,))]):
+    with pytest.raises(UnsupportedModel, match="unlike weights"), applied(model, [Merge(0, (1,))]):
         pass
     assert torch.equal(logits(model), before)
-
-
-@pytest.mark.parametrize(
-    "merges",
-    [
-        [Merge(0, (5,))],
-        [Merge(2, (1,))],
-        [Merge(1, ())],
-        [Merge(1, (2, 2))],
-        [Merge(1, (2,)), Merge(2, (3,))],
-    ],
-)
-def test_impossible_merges_are_refused(merges):
-    with pytest.raises(ValueError, match="merges: layer"), merged(tiny_model("llama"), merges):
-        pass

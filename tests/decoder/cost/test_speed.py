@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
 import torch
@@ -14,13 +12,18 @@ from decoder.cost.player_costs import player_costs
 from decoder.cost.speed import measure_speed, median_interval
 from decoder.model.structure import find_stack
 from decoder.players import make_roster
-from decoder.surgery.delete import reduced
-from decoder.surgery.repack import packed, plan_packing
+from decoder.surgery.apply import applied
+from decoder.surgery.edit import Merge, Remove
+from decoder.surgery.plan import plan_edits
 from sampling import stream
 from tests.support.tiny_models import VOCABULARY, tiny_model
 
 TOKENS = np.random.default_rng(0).integers(0, VOCABULARY, (2, 60))
 PER_LAYER = 2 * 2 * 8 * 4  # keys and values of two heads of 8 numbers, float32
+
+
+def removals(*layers):
+    return tuple(map(Remove, layers))
 
 
 def peak(speed):
@@ -37,13 +40,13 @@ def test_each_variant_is_timed_and_measured_and_the_model_is_whole_again(llama):
     seen = []
     found = measure_speed(
         llama,
-        [(1,), (0, 2, 3)],
+        [removals(1), removals(0, 2, 3)],
         TOKENS,
         rounds=6,
         new_tokens=8,
         progress=lambda done, total: seen.append((done, total)),
     )
-    assert [s.removed for s in found] == [(), (1,), (0, 2, 3)]
+    assert [s.edits for s in found] == [(), removals(1), removals(0, 2, 3)]
     assert seen == [(i, 7) for i in range(1, 8)]
     assert len(find_stack(llama)) == llama.config.num_hidden_layers == 5
     dense, one, three = found
@@ -72,7 +75,7 @@ def test_rounds_stop_at_the_target_and_at_the_most(llama):
     seen = []
     loose = measure_speed(
         llama,
-        [(1,)],
+        [removals(1)],
         TOKENS,
         rounds=40,
         new_tokens=2,
@@ -81,46 +84,28 @@ def test_rounds_stop_at_the_target_and_at_the_most(llama):
     )
     assert loose[0].rounds == 6
     assert seen[-1] == (41, 41)
-    strict = measure_speed(llama, [(1,)], TOKENS, rounds=7, new_tokens=2, target=1e-12)
+    strict = measure_speed(llama, [removals(1)], TOKENS, rounds=7, new_tokens=2, target=1e-12)
     assert strict[0].rounds == 7
 
 
-def test_variants_of_any_make_are_timed(llama):
-    entered = []
-
-    @contextmanager
-    def without_last_mlp(model, stack, removed):
-        entered.append(removed)
-        weight = stack.layers[-1].mlp.down_proj.weight
-        kept = weight.clone()
-        weight.zero_()
-        try:
-            yield
-        finally:
-            weight.copy_(kept)
-
+def test_every_kind_of_edit_is_timed_and_undone(llama):
     before = llama(torch.from_numpy(TOKENS[:1])).logits
-    found = measure_speed(llama, ["L4.mlp"], TOKENS, rounds=2, new_tokens=2, make=without_last_mlp)
-    assert entered == ["L4.mlp"] * 3
-    assert found[1].removed == "L4.mlp"
-    assert found[1].parameters == found[0].parameters
-    assert found[1].prefill_interval is None, "two rounds tell no interval"
-    assert torch.equal(llama(torch.from_numpy(TOKENS[:1])).logits, before)
-
-
-def test_halves_that_share_a_layer_save_what_an_export_saves(llama):
     roster = make_roster("sublayers", 5)
-    ids = torch.from_numpy(TOKENS[:1])
-    shared = plan_packing(llama, roster, roster.find("L1.mlp,L2.attn"), ids)
-    alone = plan_packing(llama, roster, roster.find("L1.mlp"), ids)
-    dense, one, other = measure_speed(
-        llama, [shared, alone], TOKENS, rounds=1, new_tokens=2, make=packed
+    shared = plan_edits(roster, roster.find("L1.mlp,L2.attn"), lambda: llama).edits
+    alone = plan_edits(roster, roster.find("L1.mlp"), lambda: llama).edits
+    merged = (Merge(2, (3, 4)),)
+    dense, one, other, third = measure_speed(
+        llama, [shared, alone, merged], TOKENS, rounds=2, new_tokens=2
     )
     layer = sum(p.numel() for p in llama.model.layers[0].parameters())
     assert dense.parameters - one.parameters == layer
     assert one.cache_bytes_per_token == 4 * PER_LAYER
     assert other.parameters == dense.parameters, "a zeroed half saves nothing"
     assert other.cache_bytes == dense.cache_bytes
+    assert third.edits == merged
+    assert dense.parameters - third.parameters == 2 * layer
+    assert third.prefill_interval is None, "two rounds tell no interval"
+    assert torch.equal(llama(torch.from_numpy(TOKENS[:1])).logits, before)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +122,7 @@ def test_halves_that_share_a_layer_save_what_an_export_saves(llama):
 def test_bad_arguments_are_one_line(changes, said, llama):
     arguments = {"tokens": TOKENS, **changes}
     with pytest.raises(ValueError, match=said) as caught:
-        measure_speed(llama, [(1,)], **arguments)
+        measure_speed(llama, [removals(1)], **arguments)
     assert "\n" not in str(caught.value)
 
 
@@ -173,12 +158,11 @@ def test_the_profiler_says_nothing_on_standard_error(llama, capfd):
 @pytest.mark.parametrize("family", ["llama", "gemma3_text", "falcon-alibi", "deepseek_v3", "mpt"])
 def test_cache_bytes_are_those_of_its_tensors(family):
     model = tiny_model(family)
-    stack = find_stack(model)
     out = prefill(model, torch.from_numpy(TOKENS[:1, :5]))
     whole = cache_bytes(out.past_key_values)
     layers = out.past_key_values.layers
     assert whole == sum(4 * (layer.keys.numel() + layer.values.numel()) for layer in layers) > 0
-    with reduced(model, stack, (1,)):
+    with applied(model, removals(1)):
         out = prefill(model, torch.from_numpy(TOKENS[:1, :5]))
         assert cache_bytes(out.past_key_values) == whole * 4 // 5
 

@@ -12,11 +12,13 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from decoder import MaskedModel, ModelError, ModelSpec, find_stack, make_roster
+from decoder import MaskedModel, ModelError, ModelSpec, find_stack, load_model, make_roster
 from decoder.baselines import block_influence
 from decoder.cost.speed import measure_speed
-from decoder.surgery.delete import reduced
-from decoder.surgery.export import export_checkpoint
+from decoder.surgery.apply import applied
+from decoder.surgery.edit import Remove
+from decoder.surgery.export import write
+from decoder.surgery.plan import plan_edits
 from layershap.demo.tokenizer import train_tokenizer
 from tests.support.tiny_models import FAMILIES, VOCABULARY, tiny_model
 
@@ -55,6 +57,12 @@ def agrees_with_what_was_measured(family, path, removed, roster):
     return model
 
 
+def export(spec, removed, to, roster=None, **more):
+    """Plan the edits that leave players out, and write them."""
+    plan = plan_edits(roster or make_roster("layers", 5), removed, lambda: load_model(spec))
+    return write(spec, plan.edits, to, TOKENS, note=plan.note, **more)
+
+
 def checked(done):
     found = done.agreement
     assert max(found.logits, found.cached, found.generated) < 1e-4
@@ -64,7 +72,7 @@ def checked(done):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_export_reloads_and_agrees(family, saved, tmp_path):
     spec = saved(family)
-    done = export_checkpoint(spec, [0, 3], tmp_path / "small", TOKENS, provenance={"why": "test"})
+    done = export(spec, [0, 3], tmp_path / "small", provenance={"why": "test"})
     checked(done)
     assert done.parameters_after < done.parameters_before
     roster = make_roster("layers", 5)
@@ -80,7 +88,7 @@ def test_export_reloads_and_agrees(family, saved, tmp_path):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_scattered_halves_are_repacked_where_they_can_be(family, saved, tmp_path):
     removed = SUBLAYERS.find("L0.mlp,L1.attn,L2.mlp,L3.attn,L4.attn")
-    done = export_checkpoint(saved(family), removed, tmp_path / "small", TOKENS, roster=SUBLAYERS)
+    done = export(saved(family), removed, tmp_path / "small", roster=SUBLAYERS)
     checked(done)
     model = agrees_with_what_was_measured(family, tmp_path / "small", removed, SUBLAYERS)
     assert done.removed == ()
@@ -101,7 +109,7 @@ def test_scattered_halves_are_repacked_where_they_can_be(family, saved, tmp_path
 @pytest.mark.parametrize("family", ["llama", "gemma2", "gpt_neox", "opt", "bloom", "qwen3_moe"])
 def test_halves_that_go_alone_are_zeroed(family, saved, tmp_path):
     removed = SUBLAYERS.find("L1.attn,2,L4.mlp")
-    done = export_checkpoint(saved(family), removed, tmp_path / "small", TOKENS, roster=SUBLAYERS)
+    done = export(saved(family), removed, tmp_path / "small", roster=SUBLAYERS)
     assert done.removed == (2,)
     assert done.zeroed == ("L1.attn", "L4.mlp")
     assert done.repacked == ()
@@ -110,10 +118,10 @@ def test_halves_that_go_alone_are_zeroed(family, saved, tmp_path):
 
 def test_an_exported_checkpoint_can_be_exported_again(saved, tmp_path):
     removed = SUBLAYERS.find("L0.mlp,L1.attn,L3.attn")
-    export_checkpoint(saved("qwen3"), removed, tmp_path / "one", TOKENS, roster=SUBLAYERS)
+    export(saved("qwen3"), removed, tmp_path / "one", roster=SUBLAYERS)
     roster = make_roster("sublayers", 4)
     spec, more = ModelSpec(str(tmp_path / "one")), roster.find("L1.mlp,L2.attn")
-    done = export_checkpoint(spec, more, tmp_path / "two", TOKENS, roster=roster)
+    done = export(spec, more, tmp_path / "two", roster=roster)
     assert done.repacked == ((1, 2),)
     both = SUBLAYERS.find("L0.mlp,L1.attn,L2.mlp,L3.attn")
     agrees_with_what_was_measured("qwen3", tmp_path / "two", both, SUBLAYERS)
@@ -122,10 +130,10 @@ def test_an_exported_checkpoint_can_be_exported_again(saved, tmp_path):
 def test_layers_that_depend_on_their_depth_are_refused_or_left_in_place(saved, tmp_path):
     spec = saved("gpt2", scale_attn_by_inverse_layer_idx=True)
     with pytest.raises(ModelError, match=r"^model type gpt2: .* does not agree .* nothing was"):
-        export_checkpoint(spec, [0], tmp_path / "new" / "small", TOKENS)
+        export(spec, [0], tmp_path / "new" / "small")
     assert [path.name for path in tmp_path.iterdir()] == ["gpt2"]
     removed = SUBLAYERS.find("L0.mlp,L1.attn")
-    done = export_checkpoint(spec, removed, tmp_path / "small", TOKENS, roster=SUBLAYERS)
+    done = export(spec, removed, tmp_path / "small", roster=SUBLAYERS)
     assert done.repacked == ()
     assert done.zeroed == ("L0.mlp", "L1.attn")
     assert "did not agree" in str(done.note)
@@ -137,7 +145,7 @@ def test_a_small_disk_is_refused_before_anything_is_written(saved, tmp_path, mon
     with pytest.raises(
         ModelError, match=r"has 1\.2 MB free, .* need about 6\d\.\d MB; name another"
     ):
-        export_checkpoint(spec, [1], tmp_path / "small", TOKENS)
+        export(spec, [1], tmp_path / "small")
     assert [path.name for path in tmp_path.iterdir()] == ["llama"]
 
 
@@ -148,7 +156,7 @@ def test_an_interrupted_export_leaves_nothing(saved, tmp_path):
 
     spec = saved("llama")
     with pytest.raises(KeyboardInterrupt):
-        export_checkpoint(spec, [1], tmp_path / "new" / "small", TOKENS, card=interrupt)
+        export(spec, [1], tmp_path / "new" / "small", card=interrupt)
     assert [path.name for path in tmp_path.iterdir()] == ["llama"]
 
 
@@ -156,7 +164,7 @@ def test_a_place_that_cannot_be_written_is_refused(saved, tmp_path):
     spec = saved("llama")
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelError, match=r"--to .*cannot be written"):
-        export_checkpoint(spec, [1], tmp_path / "file" / "small", TOKENS)
+        export(spec, [1], tmp_path / "file" / "small")
 
 
 def test_weights_stored_wider_than_the_others_stay_so(tokenizer, tmp_path):
@@ -165,7 +173,7 @@ def test_weights_stored_wider_than_the_others_stay_so(tokenizer, tmp_path):
     norm.weight.data = torch.full((32,), 1.0 + 2**-20)
     model.save_pretrained(tmp_path / "mixed")
     tokenizer.save_pretrained(tmp_path / "mixed")
-    done = export_checkpoint(ModelSpec(str(tmp_path / "mixed")), [1], tmp_path / "small", TOKENS)
+    done = export(ModelSpec(str(tmp_path / "mixed")), [1], tmp_path / "small")
     checked(done)
     stored = load_file(tmp_path / "small" / "model.safetensors")
     assert torch.equal(stored["model.norm.weight"], norm.weight)
@@ -176,7 +184,7 @@ def test_a_half_precision_checkpoint_stays_one(tokenizer, tmp_path):
     tiny_model("llama").half().save_pretrained(tmp_path / "half")
     tokenizer.save_pretrained(tmp_path / "half")
     spec = ModelSpec(str(tmp_path / "half"))
-    done = export_checkpoint(spec, [1], tmp_path / "small", TOKENS)
+    done = export(spec, [1], tmp_path / "small")
     assert done.bytes_written < 3 * done.parameters_after
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "small")
     assert model.dtype == torch.float16
@@ -186,14 +194,14 @@ def test_export_never_overwrites(saved, tmp_path):
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").write_text("precious")
     with pytest.raises(ModelError, match="not empty"):
-        export_checkpoint(saved("llama"), [1], tmp_path / "taken", TOKENS)
+        export(saved("llama"), [1], tmp_path / "taken")
     assert (tmp_path / "taken" / "file").read_text() == "precious"
 
 
 @pytest.mark.parametrize("removed", [[5], [-1], range(5)])
 def test_wrong_layers_are_refused(removed, saved, tmp_path):
     with pytest.raises(ValueError, match="layer"):
-        export_checkpoint(saved("llama"), list(removed), tmp_path / "small", TOKENS)
+        export(saved("llama"), list(removed), tmp_path / "small")
     assert not (tmp_path / "small").exists()
 
 
@@ -202,7 +210,7 @@ def test_reduction_is_undone(family):
     model = tiny_model(family)
     ids = torch.from_numpy(TOKENS)
     config, before = model.config.to_dict(), model(input_ids=ids, use_cache=False).logits
-    with reduced(model, find_stack(model), [1, 2]):
+    with applied(model, [Remove(1), Remove(2)]):
         assert model.config.num_hidden_layers == 3
         during = model(input_ids=ids, use_cache=False).logits
     assert model.config.to_dict() == config
@@ -210,14 +218,18 @@ def test_reduction_is_undone(family):
     assert torch.equal(model(input_ids=ids, use_cache=False).logits, before)
 
 
+def removals(*layers):
+    return tuple(map(Remove, layers))
+
+
 def test_speed_reports_every_set_and_leaves_the_model_whole():
     model = tiny_model("llama")
     turns = []
     speeds = measure_speed(
-        model, [(1,), (1, 2, 3, 4)], TOKENS, rounds=3, new_tokens=4,
+        model, [removals(1), removals(1, 2, 3, 4)], TOKENS, rounds=3, new_tokens=4,
         progress=lambda done, total: turns.append((done, total)),
     )  # fmt: skip
-    assert [s.removed for s in speeds] == [(), (1,), (1, 2, 3, 4)]
+    assert [s.edits for s in speeds] == [(), removals(1), removals(1, 2, 3, 4)]
     assert speeds[0].decode_ratio == (1.0, 1.0, 1.0)
     assert speeds[2].decode_ratio[1] > 1.5, "one layer of five must decode faster than all"
     assert speeds[0].parameters > speeds[1].parameters > speeds[2].parameters

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from decoder import MaskedModel, TokenText, Workload
-from decoder.baselines import Merge, merged
+from decoder.surgery.apply import applied
+from decoder.surgery.edit import Merge
 from decoder.surgery.merged_metrics import merged_metrics
 from tests.support.tiny_models import tiny_model
 
@@ -37,7 +38,7 @@ def test_metrics_are_those_of_the_merged_model_against_the_original(model, workl
     for number, places in enumerate(workload.scored_places()):
         row = workload.text.tokens[number]
         dense = log_probabilities(model, row, places)
-        with merged(model, merges):
+        with applied(model, merges):
             other = log_probabilities(model, row, places)
         targets = row[places + 1]
         nll = -other[np.arange(len(places)), targets].mean()
@@ -60,5 +61,5 @@ def test_without_merges_it_is_the_original(model, workload):
 
 
 def test_merges_that_do_not_fit_are_refused(model, workload):
-    with pytest.raises(ValueError, match="not deeper"):
-        merged_metrics(model, workload, [Merge(3, (1,))])
+    with pytest.raises(ValueError, match="there is no layer 5"):
+        merged_metrics(model, workload, [Merge(3, (5,))])

@@ -11,18 +11,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decoder import find_stack, make_roster
+from decoder import UnsupportedModel, find_stack, make_roster
 from decoder.model.halves import find_half_ownership
 from decoder.model.trace import record
-from decoder.surgery.delete import reduced_settings, zero_halves
-from decoder.surgery.repack import (
-    Block,
-    packed,
-    plan_blocks,
-    plan_packing,
-    repacked_halves,
-    zeroed_halves,
-)
+from decoder.surgery.apply import applied
+from decoder.surgery.blocks import Block, blocks_of, plan_blocks, repacked_halves, zeroed_halves
+from decoder.surgery.delete import reduced_settings
+from decoder.surgery.edit import Remove, Repack, ZeroHalf
+from decoder.surgery.plan import plan_edits
 from tests.support.tiny_models import FAMILIES, VOCABULARY, tiny_model
 
 IDS = torch.from_numpy(np.random.default_rng(0).integers(2, VOCABULARY, size=(2, 12)))
@@ -107,11 +103,13 @@ def test_sides_cover_each_layer_and_joined_ones_are_never_mixed(family):
 @torch.inference_mode()
 def test_a_repacked_model_computes_and_decodes_what_the_zeroed_one_does(family):
     model = tiny_model(family)
-    stack, removed = find_stack(model), ROSTER.find("L0.mlp,L1.attn,L2.mlp,3,L4.attn")
-    packing = plan_packing(model, ROSTER, removed, IDS)
-    assert packing.blocks == (Block(0, 1), Block(2, 4))
+    removed = ROSTER.find("L0.mlp,L1.attn,L2.mlp,3,L4.attn")
+    plan = plan_edits(ROSTER, removed, lambda: model)
+    assert plan.edits == (Repack(0, 1), Repack(2, 4), Remove(3))
+    assert plan.note is None
+    assert blocks_of(plan.edits, 5) == (Block(0, 1), Block(2, 4))
     config, whole = model.config.to_dict(), model(input_ids=IDS, use_cache=False).logits
-    with packed(model, stack, packing):
+    with applied(model, plan.edits):
         assert model.config.get_text_config(decoder=True).num_hidden_layers == 2
         found = model(input_ids=IDS, use_cache=False).logits
         first = model(input_ids=IDS[:, :6], use_cache=True)
@@ -121,18 +119,31 @@ def test_a_repacked_model_computes_and_decodes_what_the_zeroed_one_does(family):
     assert model.config.to_dict() == config
     assert torch.equal(model(input_ids=IDS, use_cache=False).logits, whole)
     assert parameters < model.num_parameters()
-    plain = plan_packing(model, ROSTER, removed, IDS, mix=False)
-    zero_halves(model, zeroed_halves(plain.blocks), IDS)
-    with packed(model, stack, plain):
+    first, second = ZeroHalf(0, "mlp"), ZeroHalf(1, "attention")
+    third, fourth = ZeroHalf(2, "mlp"), ZeroHalf(4, "attention")
+    with applied(model, [first, second, third, fourth, Remove(3)]):
         wanted = model(input_ids=IDS, use_cache=False).logits
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
 
 
 def test_parallel_blocks_are_not_repacked_and_it_says_why():
     model = tiny_model("phi")
-    packing = plan_packing(model, ROSTER, ROSTER.find("L0.mlp,L1.attn"), IDS)
-    assert len(packing.blocks) == 5
-    assert "read the same input" in str(packing.note)
+    plan = plan_edits(ROSTER, ROSTER.find("L0.mlp,L1.attn"), lambda: model)
+    assert plan.edits == (ZeroHalf(0, "mlp"), ZeroHalf(1, "attention"))
+    assert "read the same input" in str(plan.note)
+    with (
+        pytest.raises(UnsupportedModel, match=r"^repack of L0.attn with L1.mlp: .*same input"),
+        applied(model, [Repack(0, 1)]),
+    ):
+        pass
+
+
+def test_a_plan_asks_for_the_model_only_where_halves_would_share_a_layer():
+    def no_model():
+        raise AssertionError("asked for")
+
+    plan = plan_edits(ROSTER, ROSTER.find("L0.mlp,3"), no_model)
+    assert plan.edits == (ZeroHalf(0, "mlp"), Remove(3))
 
 
 def test_settings_of_mixed_layers_come_from_the_half_they_are_about():

@@ -16,8 +16,11 @@ from layershap.stages.recommend import recommend
 from tests.support.command_line import call
 from tests.support.recommendation_samples import ROWS, content, verified
 
+DROPPED = [(own, [rival for rival in others if rival[-1] is None]) for own, others in ROWS]
+"""The same without merged models."""
 
-def choose(rows=ROWS, **limits):
+
+def choose(rows=DROPPED, **limits):
     return recommend(points(verified(content(rows))), Limits(**limits))
 
 
@@ -108,11 +111,11 @@ def test_a_baseline_that_is_ahead_by_noise_only_is_told():
     assert "within the noise" in answer.notes[0]
 
 
-def test_merged_models_are_told_and_not_taken():
-    answer = choose(max_params=700)
-    assert answer.point.removed == (1, 2, 4)
-    assert "merging costs less (+0.1500" in answer.notes[0]
-    assert "export does not write" in answer.notes[0]
+def test_a_better_merged_model_is_taken_and_said_to_be_one():
+    answer = choose(ROWS, max_params=700)
+    assert (answer.point.method, answer.point.removed) == ("merging", (3, 4, 5))
+    assert "the set of merging, not of the search" in answer.notes[0]
+    assert answer.notes[1] == "Its layers are merged into earlier ones, not dropped."
 
 
 def test_what_the_whole_model_does_already_is_said():
@@ -162,13 +165,24 @@ def test_the_command_prints_set_reason_and_export(run):
     assert lines[-1] == f"Export: layershap export {run} --remove 2,4 --to {run}-without-2-4"
 
 
+def test_a_merged_model_is_exported_by_its_method(run):
+    status, out, err = call("recommend", run, "--max-params", "700")
+    assert status == 0, err
+    lines = out.splitlines()
+    assert lines[0].startswith("merge 3,4,5: least cost of the verified sets")
+    command = f"layershap export {run} --count 3 --method merging --to {run}-merging-3"
+    assert lines[-1] == f"Export: {command}"
+    status, out, err = call("recommend", run, "--max-params", "700", "--json")
+    assert status == 0, err
+    answer = json.loads(out)
+    assert (answer["merged"], answer["export"]) == (True, command)
+
+
 @pytest.mark.parametrize(
-    ("size", "removed"), [("0.8K", [2, 4]), ("9e2", [4]), ("0.0000007B", None)]
+    ("size", "removed"), [("0.8K", [2, 4]), ("9e2", [4]), ("0.0000007B", [3, 4, 5])]
 )
 def test_sizes_are_read_as_people_write_them(run, size, removed):
     status, out, err = call("recommend", run, "--max-params", size, "--json")
-    if removed is None:
-        removed = [1, 2, 4]
     assert status == 0, err
     answer = json.loads(out)
     assert answer["removed"] == removed
@@ -184,7 +198,7 @@ def test_sizes_are_read_as_people_write_them(run, size, removed):
         (("--max-params", "six"), "--max-params six: must be a number, such as 6e9, 6B or 500M"),
         (("--max-params", "0"), "--max-params 0: must be above 0"),
         (("--max-perplexity-ratio", "0.9"), "must be at least 1"),
-        (("--min-speedup", "3"), "the nearest is 1,2,4 with 1.35x"),
+        (("--min-speedup", "3"), "the nearest is 3,4,5 of merging with 1.35x"),
         ((), "names no limit"),
     ],
 )

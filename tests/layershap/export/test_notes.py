@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import yaml
 
+from decoder.surgery.edit import Merge
 from layershap.export.notes import measured_facts, model_card
 from layershap.results.recommendations import RECOMMENDATIONS
 
@@ -53,7 +54,7 @@ VERIFIED = RECOMMENDATIONS.from_dict(
                 **LESS,
                 "baselines": [
                     {"method": "greedy", "removed": [1, 0], **LESS, "nll": 2.75},
-                    {"method": "LaCo", "removed": [3], **LESS, "merges": [[2, [3]]]},
+                    {"method": "LaCo", "removed": [3], **LESS, "nll": 2.6, "merges": [[2, [3]]]},
                 ],
             }
         ],
@@ -97,6 +98,10 @@ def test_facts_are_those_of_the_very_set():
     assert baseline["this"]["nll"] == 2.75
     assert measured_facts(VERIFIED, [2, 3]) is None
     assert measured_facts(VERIFIED, [3]) is None, "layers that are merged are not left out"
+    merged = measured_facts(VERIFIED, [3], [Merge(2, (3,))])
+    assert merged is not None
+    assert merged["this"]["nll"] == 2.6
+    assert measured_facts(VERIFIED, [3], [Merge(1, (3,))]) is None, "merged elsewhere"
     assert measured_facts(None, [2]) is None
 
 
@@ -118,6 +123,14 @@ def test_the_card_tells_what_is_known():
     assert "| cached decoding speed, to the base model's | 1 | 1.25x (1.20 to 1.40) |" in card
     assert "8,160 tokens that the search never saw (held-out.txt), in float32" in card
     assert "saved and loaded again by 0.0e+00; 1e-04 is allowed" in card
+
+
+def test_the_card_tells_of_merged_layers():
+    card = model_card({**FACTS, "removed_layers": [], "repacked": [], "merged": [[1, [2, 3]]]})
+    assert "with parts of its decoder merged into others" in card
+    assert "Merged into layer 1" in card
+    assert ": 2, 3." in card
+    assert "same parts merged in memory" in card
 
 
 def test_the_card_is_silent_about_what_is_not_known():

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from decoder import ModelSpec, load_model, load_tokenizer
-from decoder.surgery.delete import delete_layers
+from decoder.surgery.apply import applied
+from decoder.surgery.edit import Remove
 from layershap.demo import MODEL_DIRECTORY
 from layershap.harness.local_tasks import read_task
 from layershap.harness.scores import read_scores
@@ -52,8 +53,8 @@ def small(tmp_path_factory):
     path = tmp_path_factory.mktemp("small") / "model"
     spec = ModelSpec(str(MODEL_DIRECTORY))
     model = load_model(spec)
-    delete_layers(model, range(5, 12))
-    model.save_pretrained(path)
+    with applied(model, map(Remove, range(5, 12))):
+        model.save_pretrained(path)
     load_tokenizer(spec).save_pretrained(path)
     return path
 

@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM
 
 from cluster import Column, Ledger
 from decoder import find_stack
-from decoder.baselines import Merge, merged
-from decoder.surgery.delete import reduced
+from decoder.surgery.apply import applied
+from decoder.surgery.edit import Merge, Remove
 from layershap.demo.corpus import documents
 from layershap.errors import UserError
 from layershap.results.baseline_sets import BASELINE_SETS, BaselineSets, MethodSets
@@ -121,11 +121,16 @@ def stock(verified, checkpoint):
     tokens = texts.heldout.tokens
     found: dict[object, np.ndarray] = {(): losses(model, tokens)}
     for removed in ((3,), (1, 3), (2,), (2, 3), (4,), (3, 4)):
-        with reduced(model, find_stack(model), removed):
+        with applied(model, map(Remove, removed)):
             found[removed] = losses(model, tokens)
-    with merged(model, [Merge(1, (2,))]):
+    with applied(model, [Merge(1, (2,))]):
         found["merged"] = losses(model, tokens)
     return texts, found
+
+
+def with_heldout(config, files):
+    """The same run with other held-out text."""
+    return config.model_copy(update={"text": config.text.model_copy(update={"heldout": files})})
 
 
 def test_costs_are_the_stock_models(verified, stock):
@@ -158,7 +163,7 @@ def test_texts_are_told_apart_and_share_the_sequences(verified, stock):
         weights = [text["tokens"] for text in item["texts"]]
         costs = [text["difference"] for text in item["texts"]]
         assert np.average(costs, weights=weights) == pytest.approx(item["difference"], abs=1e-6)
-    single = read_config(directory.config).model_copy(update={"heldout": ()})
+    single = with_heldout(read_config(directory.config), ())
     with open_workspace(single, directory, Console(quiet=True)) as work:
         (part,) = work.texts.heldout_parts
         assert (part.first, part.stop) == (0, len(work.texts.heldout.tokens))
@@ -167,7 +172,7 @@ def test_texts_are_told_apart_and_share_the_sequences(verified, stock):
 def test_a_text_given_twice_is_refused(verified):
     directory, _ = verified
     config = read_config(directory.config)
-    twice = config.model_copy(update={"heldout": config.text.heldout[:1] * 2})
+    twice = with_heldout(config, config.text.heldout[:1] * 2)
     with (
         open_workspace(twice, directory, Console(quiet=True)) as work,
         pytest.raises(UserError, match="is given twice"),
@@ -336,6 +341,22 @@ def test_sizes_are_those_of_the_exported_checkpoint(verified, tmp_path):
         left = AutoModelForCausalLM.from_pretrained(where).num_parameters()
         assert left == content["dense"]["parameters"] - item["parameters_saved"]
         assert left == item["speed"]["parameters"]
+
+
+def test_a_merged_model_is_exported_as_it_was_measured(verified, stock, tmp_path):
+    directory, content = verified
+    texts, found = stock
+    arguments = ("--count", 1, "--method", "laco", "--to", tmp_path / "small")
+    status, out, err = call("export", directory.path, *arguments)
+    assert status == 0, err
+    assert "merged: L2 into L1" in out
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "small").eval()
+    np.testing.assert_allclose(losses(model, texts.heldout.tokens), found["merged"], atol=2e-5)
+    facts = json.loads((tmp_path / "small" / "layershap.json").read_text())
+    rivals = content["recommendations"][0]["baselines"]
+    nll = next(rival["nll"] for rival in rivals if rival["merges"])
+    assert facts["measured"]["this"]["nll"] == nll
+    assert f"{nll:.3f}" in (tmp_path / "small" / "README.md").read_text()
 
 
 def test_halves_that_share_a_layer_are_saved_and_lone_ones_are_not(checkpoint, tmp_path):

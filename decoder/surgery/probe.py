@@ -1,0 +1,33 @@
+"""A few tokens on which a model shows what its layers are made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from sampling import stream
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["probe_tokens"]
+
+
+def probe_tokens(model: PreTrainedModel, sequences: int = 1, length: int = 16) -> Tensor:
+    """Draw token ids, the same ones every time, so that surgery needs no text.
+
+    Args:
+        model: whose vocabulary they are of.
+        sequences: how many sequences.
+        length: tokens of each; fewer where the model's context is shorter.
+
+    Returns:
+        [sequences, length], on the model's device.
+    """
+    text = model.config.get_text_config(decoder=True)
+    context = getattr(text, "max_position_embeddings", None) or length
+    shape = (sequences, min(length, context))
+    ids = stream(0, "tokens for surgery").integers(0, text.vocab_size, shape)
+    return torch.from_numpy(ids).to(model.device)

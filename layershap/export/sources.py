@@ -1,0 +1,92 @@
+"""Where the edits of an export come from: a file of an earlier one, or a set that was verified."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from decoder.surgery.edit import Edits, Merge, check_edits, edits_from_json
+from layershap.errors import UserError
+from layershap.results.frontier import OWN
+from layershap.results.recommendations import Recommendations
+from layershap.results.set_text import slug
+
+__all__ = ["check_fit", "read_edits", "verified_set"]
+
+
+def read_edits(path: Path) -> Edits:
+    """Read the edits of a `layershap.json`, or a JSON list of edits.
+
+    Args:
+        path: the file.
+
+    Raises:
+        UserError: it cannot be read, or holds something else.
+    """
+    try:
+        edits = edits_from_json(json.loads(path.read_text("utf-8")))
+    except RecursionError:
+        raise UserError(f"--edits {path}: is nested too deeply to hold edits") from None
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise UserError(f"--edits {path}: {' '.join(reason.split())}") from None
+    if not edits:
+        raise UserError(f"--edits {path}: holds no edits, so that the model would stay as it is")
+    return edits
+
+
+def check_fit(path: Path, edits: Edits, depth: int) -> None:
+    """Refuse edits of a file that a model has not the layers for.
+
+    Args:
+        path: the file.
+        edits: what it holds.
+        depth: decoder layers of the model.
+
+    Raises:
+        UserError: it has not.
+    """
+    try:
+        check_edits(edits, depth)
+    except ValueError as error:
+        raise UserError(f"--edits {path}: {error}") from None
+
+
+def verified_set(
+    verified: Recommendations, count: int, method: str, run: Path
+) -> tuple[tuple[int, ...], tuple[Merge, ...]]:
+    """Find the verified set of a method: its players, and the merges where layers are merged.
+
+    Args:
+        verified: what a run recommends.
+        count: players removed.
+        method: who chose it, by name or slug.
+        run: the run's directory, for messages.
+
+    Raises:
+        UserError: there is none; the message names those there are.
+    """
+    recommended, wanted = verified.recommendations, slug(method)
+    if wanted == slug(OWN):
+        own = {item.count: item.removed for item in recommended}
+        if count not in own:
+            raise UserError(
+                f"--count {count}: nothing is recommended for it; {run} has "
+                f"{', '.join(map(str, own))}"
+            )
+        return own[count], ()
+    rivals = [(item.count, rival) for item in recommended for rival in item.baselines]
+    names = dict.fromkeys(slug(rival.method) for _, rival in rivals)
+    if wanted not in names:
+        raise UserError(
+            f"--method {method}: no set of it was verified; {run} has "
+            f"{', '.join([slug(OWN), *names])}"
+        )
+    sets = {at: rival for at, rival in rivals if slug(rival.method) == wanted}
+    if count not in sets:
+        raise UserError(
+            f"--count {count}: no set of {method} was verified for it; {run} has "
+            f"{', '.join(map(str, sets))}"
+        )
+    found = sets[count]
+    return found.removed, tuple(Merge(into, tuple(gone)) for into, gone in found.merges or ())
