@@ -11,7 +11,7 @@ from jaxtyping import Int
 
 from decoder.baselines.arguments import segments
 from decoder.players import Roster
-from decoder.surgery.merge import Merge
+from decoder.surgery.edit import Merge
 from shapley.baselines import Found, MethodContext
 
 if TYPE_CHECKING:

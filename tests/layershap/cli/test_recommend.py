@@ -20,6 +20,9 @@ from tests.support.refusals import refused
 DROPPED = [(own, [rival for rival in others if rival[-1] is None]) for own, others in ROWS]
 """The same without merged models."""
 
+DROPPED = [(own, [rival for rival in others if rival[-1] is None]) for own, others in ROWS]
+"""The same without merged models."""
+
 
 def choose(rows=DROPPED, **limits):
     return recommend(points(verified(content(rows))), Limits(**limits))
@@ -166,7 +169,7 @@ def test_a_merged_model_is_exported_by_its_method(run):
     status, out, err = call("recommend", run, "--max-params", "700")
     assert status == 0, err
     lines = out.splitlines()
-    assert lines[0].startswith("merge 3,4,5: least loss of the verified sets")
+    assert lines[0].startswith("merge 3,4,5: least cost of the verified sets")
     command = f"layershap export {run} --count 3 --method merging --to {run}-merging-3"
     assert lines[-1] == f"Export: {command}"
     status, out, err = call("recommend", run, "--max-params", "700", "--json")
