@@ -9,6 +9,9 @@ import click
 
 from layershap.cli.moved import OfARun, refused_remove
 from layershap.cli.options import read_run, run_argument
+from layershap.errors import UserError
+from layershap.runs.config import RunConfig
+from layershap.runs.directory import RunDirectory
 from layershap.terminal.console import Console
 
 __all__ = ["search"]
@@ -27,20 +30,54 @@ __all__ = ["search"]
 @click.option(
     "--nested", is_flag=True, help="Every set holds the smaller ones: one order of removal."
 )
+@click.option(
+    "--no-measuring",
+    is_flag=True,
+    help="Search what is measured and the surrogate alone, and name the sets to measure next.",
+)
 @refused_remove
-def search(run: Path, count: str | None, contiguous: bool, nested: bool) -> None:
+def search(
+    run: Path, count: str | None, contiguous: bool, nested: bool, no_measuring: bool
+) -> None:
     """Search for the best sets to remove from the model of RUN.
 
     Candidates are measured on the real model. The search ends before its budget is spent once the
-    best sets have lasted and a better one is unlikely.
+    best sets have lasted and a better one is unlikely. Where the model, its text or its device is
+    not at hand, what is measured is searched, and the sets to measure next are named.
     """
-    from layershap.runs.workspace import open_workspace
-    from layershap.stages.search import search as stage
+    from layershap.runs.recorded import open_recorded
+    from layershap.stages.search import search_recorded
 
     config, directory = read_run(run)
     changed: dict[str, Any] = {} if count is None else {"count": count}
     changed |= {"contiguous": True} if contiguous else {}
     changed |= {"nested": True} if nested else {}
-    with open_workspace(config.changed(**changed), directory, Console()) as work:
-        stage(work)
-    click.echo(f"Next: layershap verify {run}")
+    config, console = config.changed(**changed), Console()
+    if not no_measuring:
+        reason = _searched_with_the_model(config, directory, console)
+        if reason is None:
+            click.echo(f"Next: layershap verify {run}")
+            return
+        console.warn(f"nothing is measured, since the model cannot be measured here: {reason}")
+    with open_recorded(config, directory, console) as recorded, recorded.stage("search"):
+        search_recorded(recorded)
+    click.echo(f"Next, where the model is: layershap search {run}")
+
+
+def _searched_with_the_model(
+    config: RunConfig, directory: RunDirectory, console: Console
+) -> str | None:
+    """Why the model, its text or its device are not those of the run; None after the search."""
+    from cluster.errors import CampaignMismatch
+    from decoder.errors import ModelError, TaskError, TextError
+    from layershap.runs.workspace import open_workspace
+    from layershap.stages.search import search as stage
+
+    with open_workspace(config, directory, console) as work:
+        try:
+            recorded = work.recorded
+        except (ModelError, TextError, TaskError, CampaignMismatch, UserError) as error:
+            return str(error).partition("; choose another")[0]
+        with recorded.stage("search"):
+            stage(work)
+    return None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from layershap.errors import UserError
+from layershap.runs.config import RunConfig
+from layershap.runs.recorded import RecordedRun
 from layershap.runs.workspace import Workspace
 from shapley.search import Limits, Saving
 
-__all__ = ["search_limits"]
+__all__ = ["recorded_limits", "search_limits"]
 
 GIB = 2**30
 MOST_COUNTS = 4
@@ -22,8 +24,29 @@ def search_limits(work: Workspace) -> tuple[Limits, tuple[int, ...]]:
     Raises:
         UserError: no set satisfies the limits; the message names the nearest possible.
     """
-    config, n = work.config, len(work.players)
-    savings = _savings(work)
+    return _checked(work.recorded, _savings(work))
+
+
+def recorded_limits(run: RecordedRun) -> tuple[Limits, tuple[int, ...]]:
+    """Tell limits and numbers of players of a search without the model.
+
+    Args:
+        run: whose.
+
+    Raises:
+        UserError: no set satisfies the limits, or a target needs the model.
+    """
+    if targets := _targets(run.config):
+        name = targets[0][0].replace("_", "-")
+        raise UserError(
+            f"--{name}: what each {run.config.noun} takes is told by the model, which is not here; "
+            "search where it is, or leave the target out of run.toml"
+        )
+    return _checked(run, ())
+
+
+def _checked(run: RecordedRun, savings: tuple[Saving, ...]) -> tuple[Limits, tuple[int, ...]]:
+    config, n = run.config, len(run.players)
     limits = Limits(n, (), config.search.contiguous, savings)
     counts = tuple(config.counts(n))
     if savings and config.search.count is None:
@@ -31,19 +54,19 @@ def search_limits(work: Workspace) -> tuple[Limits, tuple[int, ...]]:
     try:
         return limits, limits.check(counts)
     except ValueError as error:
-        asked = [f"--{name.replace('_', '-')} {value:g}" for name, value in _targets(work)]
+        asked = [f"--{name.replace('_', '-')} {value:g}" for name, value in _targets(config)]
         asked += ["--contiguous"] if config.search.contiguous else []
         raise UserError(f"{' '.join(asked) or '--count'}: {error}") from None
 
 
-def _targets(work: Workspace) -> list[tuple[str, float]]:
+def _targets(config: RunConfig) -> list[tuple[str, float]]:
     names = ("max_params", "min_speedup", "max_memory")
-    found = [(name, getattr(work.config.search, name)) for name in names]
+    found = [(name, getattr(config.search, name)) for name in names]
     return [(name, value) for name, value in found if value is not None]
 
 
 def _savings(work: Workspace) -> tuple[Saving, ...]:
-    targets = dict(_targets(work))
+    targets = dict(_targets(work.config))
     if not targets:
         return ()
     from decoder.cost.player_costs import player_costs
