@@ -19,6 +19,7 @@ __all__ = [
     "BaselineVariant",
     "BestBaseline",
     "DenseModel",
+    "PairedResult",
     "Recommendations",
     "Speed",
     "TaskResult",
@@ -32,50 +33,63 @@ Quartiles = tuple[float, float, float]
 Interval = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class TextResult:
-    """A model on one source of the held-out text.
+@dataclass(frozen=True, kw_only=True)
+class PairedResult:
+    """A difference of two models on the same text or items.
+
+    Attributes:
+        difference: in nats per token, or in units of a task's metric; None where not finite.
+        lower: end of its 95 % interval; None where there is none.
+        upper: likewise.
+    """
+
+    difference: float | None
+    lower: float | None
+    upper: float | None
+
+    @property
+    def estimate(self) -> Estimate:
+        """The difference with its interval."""
+        return Estimate.of(self.difference, self.lower, self.upper)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextResult(PairedResult):
+    """A model beside the whole one on one source of the held-out text.
 
     Attributes:
         name: of the source.
         tokens: that were scored.
-        difference: nats per token above the whole model, paired.
-        lower: end of its 95 % interval; None where there is none.
-        upper: likewise.
     """
 
     name: str
     tokens: int
-    difference: float | None
-    lower: float | None
-    upper: float | None
-
-    @property
-    def estimate(self) -> Estimate:
-        """The difference with its interval."""
-        return Estimate.of(self.difference, self.lower, self.upper)
 
 
-@dataclass(frozen=True)
-class TaskResult:
-    """A model on held-out items of a task, by one metric.
+@dataclass(frozen=True, kw_only=True)
+class TaskResult(PairedResult):
+    """A model beside the whole one on held-out items of a task, by one metric.
 
     Attributes:
         value: share of items for an accuracy, nats for a margin.
-        difference: to the whole model on the same items.
-        lower: end of its 95 % interval; None where there is none.
-        upper: likewise.
     """
 
     value: float | None
-    difference: float | None
-    lower: float | None
-    upper: float | None
 
-    @property
-    def estimate(self) -> Estimate:
-        """The difference with its interval."""
-        return Estimate.of(self.difference, self.lower, self.upper)
+
+@dataclass(frozen=True, kw_only=True)
+class BestBaseline(PairedResult):
+    """A set beside the baseline of its count that costs least on the held-out text itself.
+
+    That choice is in the baseline's favour; the difference is what the set costs more.
+
+    Attributes:
+        method: the baseline.
+        removed: what it removes.
+    """
+
+    method: str
+    removed: Removed
 
 
 @dataclass(frozen=True)
@@ -198,30 +212,6 @@ class BaselineVariant(VerifiedModel):
     removed: Removed
     names: str = ""
     merges: Merges | None = None
-
-
-@dataclass(frozen=True)
-class BestBaseline:
-    """The baseline of a count that costs least on the held-out text itself, in its own favour.
-
-    Attributes:
-        method: the baseline.
-        removed: what it removes.
-        difference: nats per token that the chosen set costs more, paired.
-        lower: end of its 95 % interval; None where there is none.
-        upper: likewise.
-    """
-
-    method: str
-    removed: Removed
-    difference: float | None
-    lower: float | None
-    upper: float | None
-
-    @property
-    def estimate(self) -> Estimate:
-        """The difference with its interval."""
-        return Estimate.of(self.difference, self.lower, self.upper)
 
 
 @dataclass(frozen=True, kw_only=True)

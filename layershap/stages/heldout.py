@@ -117,7 +117,9 @@ class HeldOut:
     def _text(self, variant: Variant, part: TextPart) -> TextResult:
         difference, lower, upper = self.difference(variant, Variant(), part)
         tokens = sum(self.columns["nll"].weights[part.first : part.stop])
-        return TextResult(part.name, int(tokens), difference, lower, upper)
+        return TextResult(
+            name=part.name, tokens=int(tokens), difference=difference, lower=lower, upper=upper
+        )
 
     def _task(self, variant: Variant, name: str) -> TaskResult:
         own, dense = self.metrics[variant][name], self.metrics[Variant()][name]
@@ -126,7 +128,7 @@ class HeldOut:
         else:
             difference, lower, upper = paired_interval(own - dense, np.ones(len(own)))
         value = self.mean(variant, name)
-        return TaskResult(value, difference, lower, upper)
+        return TaskResult(value=value, difference=difference, lower=lower, upper=upper)
 
 
 def measure_heldout(work: Workspace, variants: Sequence[Variant]) -> HeldOut:

@@ -106,4 +106,11 @@ def _against_best(
     if not finite:
         return None
     name = min(finite, key=lambda method: finite[method])
-    return BestBaseline(name, rivals[name].removed, *held.difference(chosen, rivals[name]))
+    difference, lower, upper = held.difference(chosen, rivals[name])
+    return BestBaseline(
+        method=name,
+        removed=rivals[name].removed,
+        difference=difference,
+        lower=lower,
+        upper=upper,
+    )
