@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import signal
 import warnings
 from collections.abc import Iterable, Iterator
@@ -34,6 +33,7 @@ from layershap.results.set_text import removal_text
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
 from layershap.runs.incumbent import IncumbentTracker
+from layershap.runs.machine import described
 from layershap.runs.plan import make_plan
 from layershap.runs.recorded import CALIBRATION, HELDOUT, MEASURED_ON, RecordedRun
 from layershap.runs.texts import Texts, load_texts
@@ -244,28 +244,12 @@ class Workspace:
         """Record what the run is measured on, for reports that are made without the model."""
         text = self.texts.calibration
         told = {
-            "machine": self._machine(),
+            "machine": described(self.device, self.workers),
             "warnings": list(self.texts.warnings),
             "calibration": {"source": text.source, "tokens": int(text.predicted.sum())},
         }
         if self.recorded.last_event(MEASURED_ON) != told:
             self.ledger.log_event(MEASURED_ON, **told)
-
-    def _machine(self) -> str:
-        """The device and the workers, in words."""
-        import psutil
-
-        count = self.workers
-        workers = "workers of the cluster" if count is None else f"{count} workers"
-        if self.device.type == "cuda":
-            import torch
-
-            known = torch.cuda.is_available()
-            name = torch.cuda.get_device_name(self.device) if known else "GPU"
-            return f"{name}, {workers}"
-        memory = psutil.virtual_memory().total / 2**30
-        cores = f"{psutil.cpu_count()} CPU cores ({platform.machine()})"
-        return f"{cores}, {memory:.0f} GiB, {workers}"
 
     def close_workers(self) -> None:
         """End all worker processes; what runs next has the machine for itself."""
