@@ -7,6 +7,7 @@ ARGS   ?=
 PIP    := pip==26.3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+SPREAD := -n 2 --dist loadfile  # two processes of one thread each; ARGS="-n 0" for one
 BENCH  := masked_evaluation walk_efficiency memory_bound scheduler exact_demo surrogate_speed serve
 
 # The first interpreter that runs (a version manager's shim may exist and still fail),
@@ -43,10 +44,11 @@ run: setup ## Explain and prune the embedded model (ARGS="MODEL --budget 512" fo
 	$(BIN)/layershap run $(ARGS)
 
 test: setup ## Run the tests (ARGS="-k shapley" to choose)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
 quick: setup ## Run the tests without whole runs, killed processes and browsers
-	$(BIN)/python -m pytest -m "not slow and not pipeline and not kills and not browser" $(ARGS)
+	$(BIN)/python -m pytest $(SPREAD) -m "not slow and not pipeline and not kills and not browser" \
+		$(ARGS)
 
 check: setup ## Lint, formatting, types and import directions
 	$(BIN)/ruff check .

@@ -53,15 +53,18 @@ class TestReading:
     @given(data=st.data())
     def test_any_other_value_anywhere_is_one_line_or_a_result(self, file, tmp_path, data):
         content = json.loads(file.path(OLD).read_text())
-        place, keys = content, []
-        while isinstance(place, dict | list) and place and (not keys or data.draw(st.booleans())):
-            keys.append(
-                data.draw(st.sampled_from(sorted(place)))
-                if isinstance(place, dict)
-                else data.draw(st.integers(0, len(place) - 1))
+        above: dict | list = content
+        while True:
+            key = (
+                data.draw(st.sampled_from(sorted(above)))
+                if isinstance(above, dict)
+                else data.draw(st.integers(0, len(above) - 1))
             )
-            above, place = place, place[keys[-1]]
-        above[keys[-1]] = data.draw(JSON)
+            below = above[key]
+            if not isinstance(below, dict | list) or not below or data.draw(st.booleans()):
+                break
+            above = below
+        above[key] = data.draw(JSON)
         self.put(file, tmp_path, json.dumps(content))
         try:
             file.read(tmp_path)
