@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from layershap.games.measured_file import MeasuredFile
-from layershap.games.metering import Meter, Pace, asked, check_deterministic
+from layershap.games.metering import Meter, asked, check_deterministic
 from layershap.games.tables import MappedTable
+from layershap.terminal.progress import Progress
 from shapley.estimator import Estimator, State
 from shapley.estimators import Exact
 from shapley.game import Game, TableGame
@@ -63,7 +64,7 @@ def estimate_values(
     *,
     where: str,
     file: MeasuredFile | None = None,
-    update: Callable[[Pace], None] | None = None,
+    update: Callable[[Progress], None] | None = None,
 ) -> Outcome:
     """Measures a game within a budget and returns its values.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -14,11 +13,12 @@ from jaxtyping import Bool, Float
 
 from layershap.errors import UserError
 from layershap.games.measured_file import MeasuredFile
+from layershap.terminal.progress import Progress
 from sampling.coalitions import full
 from shapley.estimator import Chooser, State, start
 from shapley.game import Game
 
-__all__ = ["Meter", "Pace", "asked", "check_deterministic"]
+__all__ = ["Meter", "asked", "check_deterministic"]
 
 Answer = TypeVar("Answer")
 
@@ -26,16 +26,6 @@ FEWEST_ROWS, SHARE_OF_MEASURED, MOST_ROWS = 8, 4, 65_536  # of a call to the gam
 CALL_SECONDS = 2.0  # most of a call, so that progress and file follow
 SAVING_SHARE = 0.05  # of the time goes into writing the file
 SAME = 1e-6  # of a utility: batches of other sizes may round differently
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How far measuring is, for a progress bar."""
-
-    done: int
-    total: int
-    rate: float
-    seconds_left: float | None
 
 
 class Meter:
@@ -51,7 +41,7 @@ class Meter:
         budget: int,
         seed: int,
         file: MeasuredFile | None = None,
-        update: Callable[[Pace], None] | None = None,
+        update: Callable[[Progress], None] | None = None,
     ) -> None:
         """Begins, or goes on from what the file holds.
 
@@ -122,7 +112,7 @@ class Meter:
         elapsed = time.monotonic() - self._began
         rate = (spent - self._before) / elapsed if elapsed > 0 else 0.0
         left = (self.total - spent) / rate if rate > 0 else None
-        self.update(Pace(spent, self.total, rate, left))
+        self.update(Progress(spent, self.total, rate, left))
 
     def _save(
         self, rows: Bool[np.ndarray, "k n"], found: Float[np.ndarray, "d"], *, always: bool = False

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from layershap.errors import UserError
 from layershap.games.measured_file import MeasuredFile
-from layershap.games.metering import Meter, Pace, asked, check_deterministic
+from layershap.games.metering import Meter, asked, check_deterministic
 from layershap.results.set_text import parse_counts
+from layershap.terminal.progress import Progress
 from shapley.game import Game
 from shapley.search import FoundSets, Limits, SetSearch
 
@@ -39,7 +40,7 @@ def find_sets(
     *,
     where: str,
     file: MeasuredFile | None = None,
-    update: Callable[[Pace], None] | None = None,
+    update: Callable[[Progress], None] | None = None,
 ) -> FoundSets:
     """Measures a game within a budget and returns the best sets of every count.
 

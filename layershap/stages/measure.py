@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -16,7 +15,8 @@ from layershap.runs.design import Round, joined, read_rounds, write_rounds
 from layershap.runs.plan import Plan, make_plan
 from layershap.runs.workspace import CALIBRATION, Workspace
 from layershap.stages.choosing import next_round
-from layershap.terminal.console import Steps, clock
+from layershap.terminal.console import clock
+from layershap.terminal.progress import Counted, Progress
 from shapley import FunctionGame, Game
 
 __all__ = ["counted_game", "measure", "measure_rounds"]
@@ -144,7 +144,7 @@ def _described(workload: Workload) -> list[str]:
     return parts + [f"{len(t.gold_row)} items of {t.source}" for t in workload.tasks]
 
 
-def counted_game(game: Game, total: int, update: Callable[[Any], None] | None) -> Game:
+def counted_game(game: Game, total: int, update: Callable[[Counted], None] | None) -> Game:
     """A game that tells how many of so many coalitions it was asked for."""
     began, done = time.monotonic(), 0
 
@@ -153,7 +153,7 @@ def counted_game(game: Game, total: int, update: Callable[[Any], None] | None) -
         found = game(coalitions)
         done = min(total, done + len(coalitions))
         if update is not None:
-            update(Steps.since(began, done, total))
+            update(Progress.since(began, done, total))
         return found
 
     return FunctionGame(utilities, game.players)

@@ -15,7 +15,7 @@ from decoder.surgery.plan import plan_edits
 from layershap.results.recommendations import Speed
 from layershap.runs.workspace import Workspace
 from layershap.stages.contenders import Variant
-from layershap.terminal.console import Steps
+from layershap.terminal.progress import Progress
 
 __all__ = ["Size", "measure_sizes"]
 
@@ -70,7 +70,7 @@ def _speeds(work: Workspace, smaller: Sequence[Edits]) -> dict[Edits, Speed]:
             [_sized(edits) for edits in smaller],
             work.texts.heldout.tokens,
             rounds=work.config.verify.speed_rounds,
-            progress=None if update is None else lambda *at: update(Steps.since(began, *at)),
+            progress=None if update is None else lambda *at: update(Progress.since(began, *at)),
         )
     found = [_kept(speed) for speed in timed]  # the whole model comes first
     return dict(zip([(), *smaller], found, strict=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from layershap.results.candidates import CANDIDATES
@@ -12,28 +11,12 @@ from layershap.results.values import VALUES
 from layershap.runs.design import measured_of_design
 from layershap.runs.recorded import CALIBRATION, FINISHED, HELDOUT, STARTED, RecordedRun
 from layershap.runs.stages import STAGES
+from layershap.terminal.progress import Progress
 
 if TYPE_CHECKING:
     from cluster import Ledger
 
-__all__ = ["StageProgress", "finished_stages", "stage_progress"]
-
-
-@dataclass(frozen=True)
-class StageProgress:
-    """How far a stage is.
-
-    Attributes:
-        done: how many of its steps are done; None where they cannot be counted.
-        total: how many there are.
-        what: what a step is.
-        at_most: whether it may end before.
-    """
-
-    done: int | None = None
-    total: int | None = None
-    what: str = "sets"
-    at_most: bool = False
+__all__ = ["finished_stages", "stage_progress"]
 
 
 def finished_stages(run: RecordedRun) -> tuple[str, ...]:
@@ -84,26 +67,28 @@ def _is_there(stage: str, run: RecordedRun) -> bool:
     return run.directory.report.exists()
 
 
-def stage_progress(stage: str, run: RecordedRun) -> StageProgress:
-    """Tell how far a stage is, from the ledger and the files.
+def stage_progress(stage: str, run: RecordedRun) -> Progress | None:
+    """Tell how many sets of a stage are measured, from the ledger and the files.
 
     Args:
-        stage: which.
+        stage: which; the search may end before all of its sets.
         run: whose.
+
+    Returns:
+        None where the stage has no sets to count.
     """
     plan, ledger = run.plan, run.ledger
     if stage == "measure":
-        return StageProgress(measured_of_design(run), plan.size)
+        return Progress(measured_of_design(run), plan.size)
     if stage == "search" and not plan.exact:
         extra = run.campaign(CALIBRATION).counts().total - plan.size
-        return StageProgress(min(max(0, extra), plan.for_search), plan.for_search, at_most=True)
+        return Progress(min(max(0, extra), plan.for_search), plan.for_search)
     searched = CANDIDATES.found(run.directory.path) if stage == "verify" else None
-    if searched is not None:
-        sets = {(), *(best.removed for best in searched.chosen.values())}
-        sets |= {removed for by in searched.baselines.values() for removed in by.values()}
-        done = _total(ledger, HELDOUT)
-        return StageProgress(min(done, len(sets)), len(sets), "sets")
-    return StageProgress()
+    if searched is None:
+        return None
+    sets = {(), *(best.removed for best in searched.chosen.values())}
+    sets |= {removed for by in searched.baselines.values() for removed in by.values()}
+    return Progress(min(_total(ledger, HELDOUT), len(sets)), len(sets))
 
 
 def _total(ledger: Ledger, name: str) -> int:

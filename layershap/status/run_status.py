@@ -19,8 +19,9 @@ from layershap.runs.stages import STAGES
 from layershap.runs.utilities import parse_utilities
 from layershap.status.incumbents import incumbents
 from layershap.status.process_info import ProcessInfo, read_process_info
-from layershap.status.progress import StageProgress, finished_stages, stage_progress
+from layershap.status.progress import finished_stages, stage_progress
 from layershap.terminal.console import Console, clock
+from layershap.terminal.progress import Progress
 
 if TYPE_CHECKING:
     from cluster import Campaign, Ledger
@@ -114,19 +115,19 @@ def standing(directory: RunDirectory, now: float | None = None) -> RunStatus:
         activity = read_process_info(directory, ledger, now)
         finished = finished_stages(run)
         stage = next((name for name in STAGES if name not in finished), FINISHED)
-        progress = stage_progress(stage, run)
+        progress, what = stage_progress(stage, run), "sets"
         unit = parse_utilities(config.utilities)[0].unit
         best = incumbents(directory, campaign, plan.counts, unit, set(finished))
         evaluations, concerns = campaign.counts().total, _concerns(campaign, ledger)
     beat = activity.beat if activity.running else None
-    if progress.total is None or (beat is not None and beat.total and beat.rate is None):
+    task = None if beat is None or not beat.progress or not beat.progress.total else beat.progress
+    if progress is None or (task is not None and task.rate is None):
         activity = replace(activity, rate=None)  # nothing is measured just now
     left = None
-    if activity.rate and progress.total is not None and progress.done is not None:
+    if activity.rate and progress is not None:
         left = max(0, progress.total - progress.done) / activity.rate
-    elif beat is not None and beat.total:
-        progress = StageProgress(beat.done, beat.total, "steps")
-        left = beat.seconds_left
+    elif task is not None:
+        progress, what, left = task, "steps", task.seconds_left
     command = run_command(config, directory.path)
     return RunStatus(
         run=str(directory.path),
@@ -142,28 +143,33 @@ def standing(directory: RunDirectory, now: float | None = None) -> RunStatus:
         finished=finished,
         evaluations=evaluations,
         budget=plan.budget,
-        done=progress.done,
-        total=progress.total,
+        done=None if progress is None else progress.done,
+        total=None if progress is None else progress.total,
         rate=activity.rate,
         seconds_left=left,
         worker_seconds=activity.worker_seconds,
         last_measured=activity.last_measured,
         best=best,
         concerns=concerns,
-        sentence=_sentence(stage, activity, progress, left, now),
+        sentence=_sentence(stage, activity, progress, what, left, now),
         next=_next(stage, activity, directory, command),
     )
 
 
 def _sentence(
-    stage: str, activity: ProcessInfo, progress: StageProgress, left: float | None, now: float
+    stage: str,
+    activity: ProcessInfo,
+    progress: Progress | None,
+    what: str,
+    left: float | None,
+    now: float,
 ) -> str:
     if stage == FINISHED:
         return "Finished: every stage is done."
     counted = ""
-    if progress.total is not None:
-        bound = "of at most" if progress.at_most else "of"
-        counted = f", {progress.done:,} {bound} {progress.total:,} {progress.what}"
+    if progress is not None:
+        bound = "of at most" if stage == "search" and what == "sets" else "of"
+        counted = f", {progress.done:,} {bound} {progress.total:,} {what}"
     if not activity.running:
         where = ""
         if activity.host is not None:

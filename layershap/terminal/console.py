@@ -7,17 +7,19 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
 from rich.table import Table
+
+from layershap.terminal.progress import Counted, Progress
 
 if TYPE_CHECKING:
     from layershap.terminal.progress_file import ProgressWriter
 
-__all__ = ["Console", "Steps", "clock"]
+__all__ = ["Console", "clock"]
 
 Item = TypeVar("Item")
 log = logging.getLogger("layershap.terminal.console")
@@ -27,29 +29,6 @@ _PLAIN_WIDTH = 120  # columns of a table that goes to a file or a pipe
 _LINE_EVERY = 10.0  # seconds between progress lines where there is no terminal
 _SILENCE = 5.0  # seconds of work without a count after which a line says what goes on
 _LOG_EVERY = 60.0  # seconds between progress lines in the log
-
-
-@dataclass(frozen=True)
-class Steps:
-    """Progress of work in steps of about the same length.
-
-    Attributes:
-        done: steps that are done.
-        total: steps in all.
-        rate: None; a step's length says little by itself.
-        seconds_left: by the steps so far; None before the first.
-    """
-
-    done: int
-    total: int
-    rate: None = None
-    seconds_left: float | None = None
-
-    @classmethod
-    def since(cls, began: float, done: int, total: int) -> Steps:
-        """Progress of what began at that time of the monotonic clock."""
-        each = (time.monotonic() - began) / done if done else None
-        return cls(done, total, None, None if each is None else each * (total - done))
 
 
 class Console:
@@ -106,11 +85,10 @@ class Console:
     @contextmanager
     def progress(
         self, task: str | None, note: Callable[[], str] | None = None
-    ) -> Iterator[Callable[[Any], None] | None]:
+    ) -> Iterator[Callable[[Counted], None] | None]:
         """A bar with rate and time left; plain lines where there is no terminal.
 
-        Yields a function of an object with `done`, `total`, `rate` and `seconds_left`, or None
-        when there is no task to show.
+        Yields a function to tell how far it is, or None when there is no task to show.
 
         Args:
             task: what goes on.
@@ -125,7 +103,7 @@ class Console:
         )
         if not self.err.is_terminal:
 
-            def update(p: Any) -> None:
+            def update(p: Counted) -> None:
                 self._beat(task, p)
                 plain(p)
                 logged(p)
@@ -135,7 +113,7 @@ class Console:
             with self._bar("      ") as bar:
                 row = bar.add_task(task, total=1, completed=0, amount="", note="")
 
-                def update(p: Any) -> None:
+                def update(p: Counted) -> None:
                     self._beat(task, p)
                     found = note() if note else ""
                     amount = f"{p.done}/{p.total} {_pace(p)}".rstrip()
@@ -151,7 +129,7 @@ class Console:
         with self.progress(task) as update:
             for done, item in enumerate(listed):
                 if update is not None:
-                    update(Steps.since(began, done, len(listed)))
+                    update(Progress.since(began, done, len(listed)))
                 yield item
 
     def result(self, text: str) -> None:
@@ -169,8 +147,8 @@ class Console:
             table.add_row(*row)
         self.out.print(table, soft_wrap=False)
 
-    def _bar(self, indent: str) -> Progress:
-        return Progress(
+    def _bar(self, indent: str) -> RichProgress:
+        return RichProgress(
             TextColumn(indent + "{task.description}", markup=False),
             BarColumn(bar_width=20),
             TextColumn("{task.fields[amount]}", markup=False),
@@ -180,13 +158,9 @@ class Console:
             transient=True,
         )
 
-    def _beat(self, task: str | None, p: Any = None) -> None:
-        if self.heart is None:
-            return
-        if p is None:
-            self.heart.beat(self._stage, task)
-        else:
-            self.heart.beat(self._stage, task, p.done, p.total, p.rate, p.seconds_left)
+    def _beat(self, task: str | None, p: Counted | None = None) -> None:
+        if self.heart is not None:
+            self.heart.beat(self._stage, task, p)
 
     def _lines(
         self,
@@ -194,10 +168,10 @@ class Console:
         note: Callable[[], str] | None,
         every: float,
         write: Callable[[str], object],
-    ) -> Callable[[Any], None]:
+    ) -> Callable[[Counted], None]:
         last = [time.monotonic()]
 
-        def update(p: Any) -> None:
+        def update(p: Counted) -> None:
             if time.monotonic() - last[0] >= every:
                 last[0] = time.monotonic()
                 found = note() if note else ""
@@ -217,7 +191,7 @@ def clock(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def _pace(p: Any) -> str:
+def _pace(p: Counted) -> str:
     if getattr(p, "workers", None) == 0:
         return "(workers are loading the model)"
     parts = [f"{p.rate:.1f} a second"] if p.rate else []

@@ -7,15 +7,17 @@ import os
 import socket
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from layershap.files import write_whole
+from layershap.terminal.progress import Counted, Progress
 
 __all__ = ["ProgressSnapshot", "ProgressWriter", "read_beat"]
 
 NAME = "progress.json"
 EVERY_SECONDS = 1.0
+COUNTED = tuple(field.name for field in fields(Progress))
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,7 @@ class ProgressSnapshot:
         time: when this was written, in seconds since the epoch.
         stage: of the run.
         task: what it does there; None between tasks.
-        done: steps of the task that are done; None where they cannot be counted.
-        total: steps of the task.
-        rate: steps a second; None where it is not known.
-        seconds_left: of the task; None where it cannot be told.
+        progress: of the task; None where its steps cannot be counted.
     """
 
     process: int
@@ -39,10 +38,7 @@ class ProgressSnapshot:
     time: float
     stage: str | None = None
     task: str | None = None
-    done: int | None = None
-    total: int | None = None
-    rate: float | None = None
-    seconds_left: float | None = None
+    progress: Progress | None = None
 
 
 class ProgressWriter:
@@ -59,25 +55,29 @@ class ProgressWriter:
         self._last: tuple[str | None, str | None] = (None, None)
         self._at = 0.0
 
-    def beat(
-        self,
-        stage: str | None,
-        task: str | None = None,
-        done: int | None = None,
-        total: int | None = None,
-        rate: float | None = None,
-        seconds_left: float | None = None,
-    ) -> None:
-        """Writes it; what cannot be written is no reason to stop."""
+    def beat(self, stage: str | None, task: str | None = None, at: Counted | None = None) -> None:
+        """Writes it; what cannot be written is no reason to stop.
+
+        Args:
+            stage: of the run.
+            task: what goes on there; None between tasks.
+            at: how far it is; None where that cannot be counted.
+        """
         now = time.time()
-        if (stage, task) == self._last and done != total and now - self._at < EVERY_SECONDS:
+        ended = at is None or at.done == at.total
+        if (stage, task) == self._last and not ended and now - self._at < EVERY_SECONDS:
             return
         self._last, self._at = (stage, task), now
-        beat = ProgressSnapshot(
-            os.getpid(), self._host, now, stage, task, done, total, rate, seconds_left
-        )
+        content = {
+            "process": os.getpid(),
+            "host": self._host,
+            "time": now,
+            "stage": stage,
+            "task": task,
+            **{name: getattr(at, name, None) for name in COUNTED},
+        }
         with suppress(OSError):
-            write_whole(self._path, json.dumps(asdict(beat)) + "\n")
+            write_whole(self._path, json.dumps(content) + "\n")
 
     def stop(self) -> None:
         """Takes it away: nothing goes on any more."""
@@ -87,9 +87,16 @@ class ProgressWriter:
 
 def read_beat(folder: Path) -> ProgressSnapshot | None:
     """Returns what was written last; None where there is nothing, or nothing readable."""
-    names = {field.name for field in fields(ProgressSnapshot)}
     try:
         content = json.loads((folder / NAME).read_text(encoding="utf-8"))
-        return ProgressSnapshot(**{name: value for name, value in content.items() if name in names})
-    except (OSError, ValueError, TypeError, AttributeError):
+        counted = [content.get(name) for name in COUNTED]
+        return ProgressSnapshot(
+            content["process"],
+            content["host"],
+            content["time"],
+            content.get("stage"),
+            content.get("task"),
+            None if None in counted[:2] else Progress(*counted),
+        )
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
         return None

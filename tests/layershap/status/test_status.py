@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +32,7 @@ from layershap.status.process_info import ProcessInfo, verb
 from layershap.status.progress import finished_stages
 from layershap.status.run_status import standing
 from layershap.terminal.console import Console
+from layershap.terminal.progress import Progress
 from layershap.terminal.progress_file import ProgressWriter, read_beat
 from tests.support.command_line import call
 
@@ -196,11 +196,14 @@ def test_what_a_run_says_it_is_at_is_told(copy, holder):
     process, _ = holder
     (copy.path / "report.html").unlink()
     heart = ProgressWriter(copy.path)
-    heart.beat("report", "drawing", 3, 12, None, 9.0)
+    heart.beat("report", "drawing", Progress(3, 12, seconds_left=9.0))
     assert standing(copy).task is None  # it is another process that holds the run
     beat = read_beat(copy.path)
     assert beat is not None
-    write_whole(copy.path / "progress.json", json.dumps(asdict(beat) | {"process": process.pid}))
+    assert beat.progress == Progress(3, 12, None, 9.0)
+    written = json.loads((copy.path / "progress.json").read_text())
+    assert {"stage", "task", "done", "total", "rate", "seconds_left"} < written.keys()
+    write_whole(copy.path / "progress.json", json.dumps(written | {"process": process.pid}))
     found = standing(copy)
     assert (found.task, found.done, found.total, found.seconds_left) == ("drawing", 3, 12, 9.0)
     assert "report, 3 of 12 steps, 9 s left; drawing." in found.sentence
