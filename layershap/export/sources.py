@@ -9,7 +9,7 @@ from decoder.surgery.edit import Edits, Merge, check_edits, edits_from_json
 from layershap.errors import UserError
 from layershap.results.frontier import OWN
 from layershap.results.recommendations import Recommendations
-from layershap.results.set_text import slug
+from shapley.baselines.method import slug
 
 __all__ = ["check_fit", "read_edits", "verified_set"]
 

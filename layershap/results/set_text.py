@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -14,7 +13,6 @@ __all__ = [
     "parse_counts",
     "parse_set",
     "removal_text",
-    "slug",
 ]
 
 
@@ -37,13 +35,10 @@ def export_method_command(run: Path, count: int, method: str) -> str:
         count: players removed.
         method: the method's name.
     """
+    from shapley.baselines.method import slug  # numpy, which the command line does without
+
     name = slug(method)
     return f"layershap export {run} --count {count} --method {name} --to {run}-{name}-{count}"
-
-
-def slug(method: str) -> str:
-    """A method's name as the command line takes it: `block-influence`."""
-    return re.sub("[^a-z0-9]+", "-", method.lower()).strip("-")
 
 
 def parse_set(text: str, option: str, find: Callable[[str], Sequence[int]]) -> list[int]:

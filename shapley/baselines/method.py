@@ -25,7 +25,7 @@ from shapley.baselines.found import Found
 from shapley.baselines.parts import PartialGame
 from shapley.game import Game
 
-__all__ = ["OWN_UTILITY", "Kind", "Method", "MethodContext"]
+__all__ = ["OWN_UTILITY", "Kind", "Method", "MethodContext", "slug"]
 
 Kind = Literal["selects sets", "edits", "routes"]
 
@@ -119,4 +119,13 @@ class Method(Generic[Context]):
     @property
     def slug(self) -> str:
         """Its name on the command line."""
-        return re.sub("[^a-z0-9]+", "-", self.name.lower()).strip("-")
+        return slug(self.name)
+
+
+def slug(name: str) -> str:
+    """Write a method's name as the command line takes it: `block-influence`.
+
+    Args:
+        name: what people read.
+    """
+    return re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
