@@ -18,7 +18,7 @@ from sampling.coalitions import keys
 from shapley.game import Game
 from shapley.values import Values
 
-__all__ = ["Chooser", "Estimator", "State", "advance", "estimate", "start"]
+__all__ = ["Chooser", "Estimator", "State", "advance", "check_budget", "estimate", "start"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,11 +144,25 @@ def estimate(estimator: Estimator, game: Game, budget: int, seed: int = 0) -> Va
     Args:
         estimator: chooses the coalitions and turns them into values.
         game: any game.
-        budget: distinct coalitions to evaluate.
+        budget: distinct coalitions to evaluate, at least 2.
         seed: of all choices.
 
     Raises:
-        ValueError: if the budget is too small for the estimator.
+        ValueError: if the budget is below 2, or too small for the estimator.
     """
+    check_budget(budget)
     state = advance(estimator, start(game.players, seed), game, budget)
     return dataclasses.replace(estimator.result(state), budget=budget)
+
+
+def check_budget(budget: int) -> None:
+    """Refuse a budget that does not even measure the empty and the full coalition.
+
+    Args:
+        budget: distinct coalitions to evaluate.
+
+    Raises:
+        ValueError: if it is below 2.
+    """
+    if budget < 2:
+        raise ValueError(f"budget must be at least 2 coalitions (all and none), got {budget}")

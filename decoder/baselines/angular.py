@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from decoder.baselines.arguments import check_counts, check_model, segments
+from decoder.baselines.arguments import check_model, segments
 from decoder.baselines.context import ModelContext, side_by_side
 from decoder.baselines.spend import Spend
 from decoder.model.trace import record
@@ -49,7 +49,7 @@ def angular_blocks(
         UnsupportedModel: the model's layers cannot be told.
     """
     stack, ids = check_model(model, tokens, roster)
-    choices = {c: segments(roster, c, "angular distance") for c in check_counts(roster, counts)}
+    choices = segments(roster, counts, "angular distance")
     states_LSD = []
     with torch.inference_mode():
         for row in ids:

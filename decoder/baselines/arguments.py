@@ -74,22 +74,27 @@ def check_counts(roster: Roster, counts: Sequence[int]) -> tuple[int, ...]:
     return wanted
 
 
-def segments(roster: Roster, count: int, method: str) -> tuple[Segment, ...]:
-    """Every set of `count` players that are next to each other in depth.
+def segments(roster: Roster, counts: Sequence[int], method: str) -> dict[int, tuple[Segment, ...]]:
+    """Every set of players that are next to each other in depth, by their number.
 
     Args:
         roster: who plays; whole layers or blocks of them.
-        count: players in a segment.
+        counts: how many players to remove.
         method: its name, for messages.
 
     Raises:
-        ValueError: the players are halves of layers, or no such segment exists.
+        ValueError: the counts do not fit, the players are halves of layers, or a count has no
+            such set.
     """
     if roster.kind == "sublayers":
         raise ValueError(
             f"{method} removes contiguous whole layers, not attention or MLP alone; use players "
             "layers or blocks:K"
         )
+    return {count: _segments(roster, count, method) for count in check_counts(roster, counts)}
+
+
+def _segments(roster: Roster, count: int, method: str) -> tuple[Segment, ...]:
     found = []
     for start in range(len(roster.slots) - count + 1):
         slots = roster.slots[start : start + count]

@@ -24,7 +24,7 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.nn import functional
 
-from decoder.baselines.arguments import Segment, check_counts, check_model, segments
+from decoder.baselines.arguments import Segment, check_model, segments
 from decoder.baselines.context import ModelContext, side_by_side
 from decoder.baselines.spend import Spend
 from decoder.evaluate.evaluator import MaskedModel
@@ -105,7 +105,7 @@ def clp_segments(
     """
     _, ids = check_model(model, tokens, roster)
     how = settings or GateSettings()
-    choices = {count: segments(roster, count, "CLP") for count in check_counts(roster, counts)}
+    choices = segments(roster, counts, "CLP")
     spend = Spend(0)
     ends = {}
     with differentiable(model):

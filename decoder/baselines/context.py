@@ -57,7 +57,6 @@ def side_by_side(method: str) -> Callable[[ModelContext, Sequence[int]], None]:
     """
 
     def check(context: ModelContext, counts: Sequence[int]) -> None:
-        for count in counts:
-            segments(context.roster, count, method)
+        segments(context.roster, counts, method)
 
     return check

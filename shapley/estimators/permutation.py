@@ -13,7 +13,7 @@ from scipy import stats
 from sampling.coalitions import keys
 from sampling.permutations import chains
 from sampling.streams import stream
-from shapley.estimator import State, estimate
+from shapley.estimator import State, check_budget, estimate
 from shapley.estimators.state import ends, exact_if_complete, known_ends, rest, unmeasured
 from shapley.game import Game
 from shapley.values import Status, Values
@@ -212,8 +212,7 @@ def permutation_values(game: Game, budget: int, seed: int = 0, antithetic: bool 
     Raises:
         ValueError: if the budget is below 2.
     """
-    if budget < 2:
-        raise ValueError(f"budget must be at least 2 coalitions (all and none), got {budget}")
+    check_budget(budget)
     used = budget - budget % 2 if antithetic else budget
     values = estimate(Permutation(antithetic), game, used, seed)
     return dataclasses.replace(values, budget=budget)

@@ -181,6 +181,4 @@ def stratified_values(game: Game, budget: int, seed: int = 0) -> Values:
     Raises:
         ValueError: if the budget is below 2.
     """
-    if budget < 2:
-        raise ValueError(f"budget must be at least 2 coalitions (all and none), got {budget}")
     return estimate(Stratified("equal"), game, budget, seed)
