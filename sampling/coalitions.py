@@ -1,8 +1,7 @@
-"""Coalitions as boolean rows: keys, packed and text forms, order, enumeration, sets of players."""
+"""Coalitions as boolean rows: keys, packed and text forms, order, enumeration."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,7 +17,6 @@ __all__ = [
     "keys",
     "lexicographic_order",
     "pack",
-    "parse_players",
     "to_text",
     "unpack",
     "without",
@@ -156,54 +154,6 @@ def enumerate_all(n: int) -> Bool[np.ndarray, "M n"]:
         )
     numbers = np.arange(1 << n, dtype="<u4").view(np.uint8).reshape(-1, 4)
     return np.unpackbits(numbers, axis=1, count=n, bitorder="little").astype(bool)
-
-
-def parse_players(text: str, players: Sequence[str] | int) -> tuple[int, ...]:
-    """Reads a set of players such as ``"0-3,5,7-11"`` and returns their sorted indices.
-
-    Parts are separated by commas. A part is a name, an index, or a range of either with both
-    ends included. A name wins over an index of the same spelling. An empty text is the empty set.
-
-    Args:
-        text: the set as a person writes it.
-        players: the names in depth order, or only their number.
-
-    Raises:
-        ValueError: naming the part that is not understood, the range of indices that exists, and
-            the nearest known name.
-    """
-    names = () if isinstance(players, int) else tuple(players)
-    n = players if isinstance(players, int) else len(names)
-    positions = {name: index for index, name in enumerate(names)}
-    found: set[int] = set()
-    for part in (piece.strip() for piece in text.split(",")):
-        if not part:
-            continue
-        first, last = _ends(part, positions, n)
-        if first > last:
-            raise ValueError(f"players {part!r} runs backwards; write the smaller end first")
-        found.update(range(first, last + 1))
-    return tuple(sorted(found))
-
-
-def _ends(part: str, positions: dict[str, int], n: int) -> tuple[int, int]:
-    """Returns the first and the last index of one part of a set."""
-    if (single := _index(part, positions, n)) is not None:
-        return single, single
-    for cut in (place for place, letter in enumerate(part) if letter == "-"):
-        first = _index(part[:cut].strip(), positions, n)
-        last = _index(part[cut + 1 :].strip(), positions, n)
-        if first is not None and last is not None:
-            return first, last
-    near = difflib.get_close_matches(part, positions, n=1, cutoff=0.4)
-    hint = f"; the nearest name is {near[0]!r}" if near else ""
-    raise ValueError(f"unknown player {part!r}; players are 0 to {n - 1}{hint}")
-
-
-def _index(word: str, positions: dict[str, int], n: int) -> int | None:
-    if word in positions:
-        return positions[word]
-    return int(word) if word.isascii() and word.isdigit() and int(word) < n else None
 
 
 def _players(n: int) -> int:

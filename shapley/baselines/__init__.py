@@ -4,7 +4,7 @@ from shapley.baselines.evopress import EvoPress, evopress
 from shapley.baselines.found import Found, in_order
 from shapley.baselines.greedy import greedy
 from shapley.baselines.method import OWN_UTILITY, Kind, Method, MethodContext
-from shapley.baselines.parts import PartialGame, PartMeter, WholeGame
+from shapley.baselines.parts import PartialGame, PartMeter
 from shapley.baselines.rescoring import rescored_removal
 from shapley.baselines.reverse_order import reverse_order
 from shapley.baselines.shortened import ends_kept, shortened_ppl
@@ -19,7 +19,6 @@ __all__ = [
     "MethodContext",
     "PartMeter",
     "PartialGame",
-    "WholeGame",
     "ends_kept",
     "evopress",
     "greedy",

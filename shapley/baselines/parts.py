@@ -8,9 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from sampling.coalitions import keys
-from shapley.game import Game
 
-__all__ = ["PartMeter", "PartialGame", "WholeGame"]
+__all__ = ["PartMeter", "PartialGame"]
 
 
 class PartialGame(Protocol):
@@ -31,23 +30,6 @@ class PartialGame(Protocol):
     ) -> Float[np.ndarray, "B"]:
         """Returns the mean utility of each coalition on these parts; higher is better."""
         ...
-
-
-class WholeGame:
-    """Any game as one that cannot be taken apart."""
-
-    parts = 1
-
-    def __init__(self, game: Game) -> None:
-        """Wraps a game."""
-        self.game = game
-        self.players = tuple(game.players)
-
-    def __call__(
-        self, coalitions: Bool[np.ndarray, "B n"], parts: Int[np.ndarray, "k"], /
-    ) -> Float[np.ndarray, "B"]:
-        """Calls the game, whatever the parts."""
-        return np.asarray(self.game(coalitions), dtype=np.float64)
 
 
 class PartMeter:

@@ -19,7 +19,7 @@ from surrogate.ensemble.network import Networks
 from surrogate.ensemble.trees import Trees
 from surrogate.process.kernel import Process
 
-__all__ = ["Predictor", "predict_learners"]
+__all__ = ["Predictor"]
 
 SMALL_CHUNK = 256
 CHUNK = 1024
@@ -82,22 +82,6 @@ class Predictor:
             return self(every)[(coalitions @ powers).astype(np.int32)]
         standardised = _in_chunks(self._weights, coalitions, self.double)
         return self._mean + self._scale * standardised
-
-
-def predict_learners(
-    ensemble: Ensemble, coalitions: Bool[np.ndarray, "B n"]
-) -> Float[np.ndarray, "B k"]:
-    """Returns the prediction of the process, the quadratic fit, the trees and each member."""
-    signs = np.where(coalitions, 1.0, -1.0)
-    columns = [ensemble.process(signs), ensemble.quadratic(signs), ensemble.trees(signs)]
-    networks = ensemble.networks
-    inputs = signs.astype(np.float32)
-    for k in range(len(networks.bias)):
-        hidden = np.tanh(inputs @ networks.first[k] + networks.first_bias[k])
-        hidden = np.tanh(hidden @ networks.second[k] + networks.second_bias[k])
-        value = networks.bias[k] + inputs @ networks.linear[k] + hidden @ networks.last[k]
-        columns.append(value + ((inputs @ networks.pairs[k]) * inputs).sum(axis=1))
-    return ensemble.mean + ensemble.scale * np.stack(columns, axis=1)
 
 
 def _fused(ensemble: Ensemble) -> dict[str, np.ndarray]:

@@ -9,16 +9,12 @@ from jaxtyping import Float
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from surrogate.ensemble.ensemble import LEARNERS, NETWORKS, FitSettings, fit_ensemble
-from surrogate.ensemble.prediction import Predictor, predict_learners
+from surrogate.ensemble.ensemble import LEARNERS, FitSettings, fit_ensemble
+from surrogate.ensemble.prediction import Predictor
 from surrogate.model.conformal import Conformal
 from surrogate.model.scores import score
 
 __all__ = ["SurrogateRegressor"]
-
-# Every learner keeps at least this share in the spread, so that disagreement stays visible
-# when stacking trusts one learner alone.
-SPREAD_SHARE = 0.1
 
 
 class SurrogateRegressor(RegressorMixin, BaseEstimator):
@@ -123,19 +119,6 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
         half = self.conformal_.half_widths(level)[(~coalitions).sum(axis=1)]
         middle = self.predictor_(coalitions)
         return middle - half, middle + half
-
-    def predict_spread(self, X: Any) -> Float[np.ndarray, "B"]:
-        """Returns the standard deviation of the ensemble's learners, in utility units."""
-        coalitions = self._known(X)
-        ensemble = self.ensemble_
-        columns = predict_learners(ensemble, coalitions)
-        share = ensemble.stack + SPREAD_SHARE
-        kinds = ensemble.networks.setting
-        counts = np.bincount(kinds, minlength=len(share) - NETWORKS)
-        weights = np.concatenate([share[:NETWORKS], share[NETWORKS + kinds] / counts[kinds]])
-        weights = weights / weights.sum()
-        middle = columns @ weights
-        return np.sqrt(((columns - middle[:, None]) ** 2) @ weights)
 
     def _known(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "ensemble_")

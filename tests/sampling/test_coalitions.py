@@ -18,7 +18,6 @@ from sampling import (
     keys,
     lexicographic_order,
     pack,
-    parse_players,
     stream,
     to_text,
     unpack,
@@ -81,31 +80,6 @@ def test_full_empty_without():
         from_keys([b"ab"], 8)
     with pytest.raises(ValueError, match="beyond"):
         from_keys([b"\xff"], 7)
-
-
-@pytest.mark.parametrize(
-    ("text", "players", "expected"),
-    [
-        ("0-3,5,7-11", 12, (0, 1, 2, 3, 5, 7, 8, 9, 10, 11)),
-        (" 2 , 2,1 ", 3, (1, 2)),
-        ("", 3, ()),
-        ("attn-1,0", ["attn-0", "attn-1", "mlp-1"], (0, 1)),
-        ("attn-1-mlp-1", ["attn-0", "attn-1", "mlp-1"], (1, 2)),
-        ("1", ["2", "1", "0"], (1,)),
-        ("0", ["2", "1", "0"], (2,)),
-    ],
-)
-def test_parse_players(text, players, expected):
-    assert parse_players(text, players) == expected
-
-
-def test_parse_players_names_what_is_wrong():
-    with pytest.raises(ValueError, match=r"unknown player '12'; players are 0 to 11$"):
-        parse_players("3,12", 12)
-    with pytest.raises(ValueError, match=r"nearest name is 'attn\.3'"):
-        parse_players("atn.3", ["attn.3", "mlp.7"])
-    with pytest.raises(ValueError, match="backwards"):
-        parse_players("5-2", 12)
 
 
 def test_streams_are_stable_and_apart():

@@ -25,6 +25,19 @@ class CountingGame:
         return self.game(coalitions)
 
 
+class WholeGame:
+    """Any game as a partial one that cannot be taken apart."""
+
+    parts = 1
+
+    def __init__(self, game):
+        self.game = game
+        self.players = tuple(game.players)
+
+    def __call__(self, coalitions, parts):
+        return self.game(coalitions)
+
+
 def random_table(n, seed):
     return TableGame(stream(seed, "random table", n).normal(size=1 << n))
 

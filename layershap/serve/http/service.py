@@ -77,11 +77,6 @@ class Service:
             )
         return self._oracle
 
-    @property
-    def has_page(self) -> bool:
-        """Whether there is a page for people."""
-        return self._make_page is not None
-
     async def open(self) -> None:
         """Reads the run and begins to answer."""
         self._page_lock, self._look_now = asyncio.Lock(), asyncio.Event()

@@ -19,9 +19,9 @@ from layershap.runs.config_file import read_config
 from sampling import stream
 from surrogate import load
 from surrogate.ensemble.ensemble import NETWORKS, member_mix
-from surrogate.ensemble.prediction import predict_learners
 from tests.support.chromium import CTRL, SHIFT, chromium, needed_chromium
 from tests.support.explorer_samples import MEASURED, sample_run
+from tests.support.plain_prediction import predict_learners
 
 PROGRAM = needed_chromium()
 

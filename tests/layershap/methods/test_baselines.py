@@ -16,10 +16,9 @@ from layershap.methods.catalog import BASELINES, find_baselines
 from layershap.methods.context import RunContext, refusal, run_method
 from layershap.runs.config_file import checked_config
 from layershap.runs.directory import RunDirectory
-from shapley.baselines import WholeGame
 from tests.support.command_line import call
 from tests.support.refusals import refused
-from tests.support.shapley_games import smooth
+from tests.support.shapley_games import WholeGame, smooth
 
 SETTINGS = {
     "count": "1-2",

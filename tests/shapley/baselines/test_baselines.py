@@ -12,7 +12,6 @@ from shapley import FunctionGame
 from shapley.baselines import (
     EvoPress,
     PartMeter,
-    WholeGame,
     ends_kept,
     evopress,
     greedy,
@@ -24,7 +23,7 @@ from shapley.baselines import (
 )
 from shapley.baselines.greedy import greedy_price
 from shapley.baselines.shortened import end_players
-from tests.support.shapley_games import CountingGame, additive, random_table, smooth
+from tests.support.shapley_games import CountingGame, WholeGame, additive, random_table, smooth
 
 
 def best(game, count):

@@ -5,8 +5,8 @@ import pytest
 
 from sampling import enumerate_all, stream
 from surrogate import SurrogateRegressor
-from surrogate.ensemble.prediction import predict_learners
 from tests.support.explorer_samples import LayerLoss
+from tests.support.plain_prediction import predict_learners
 
 
 def game_of(n, rough):

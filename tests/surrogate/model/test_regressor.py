@@ -9,9 +9,9 @@ from sklearn.model_selection import KFold, cross_val_score
 from sampling import enumerate_all, random_of_sizes, stream
 from surrogate import SurrogateGame, SurrogateRegressor, evaluate
 from surrogate.ensemble.ensemble import LEARNERS, assign_folds, member_mix
-from surrogate.ensemble.prediction import predict_learners
 from surrogate.model.evaluation import Evaluation, gradient_boosting, ridge_pairs
 from surrogate.model.scores import score
+from tests.support.plain_prediction import predict_learners
 
 N, M = 12, 300
 # One shape for all tests that need no accuracy, so that it compiles once.
@@ -97,14 +97,6 @@ def test_intervals_cover_unseen_coalitions(fitted, unseen):
     assert (upper >= lower).all()
     narrow = fitted.predict_interval(drawn, level=0.5)
     assert (narrow[1] - narrow[0] <= upper - lower).all()
-
-
-def test_spread_is_larger_where_errors_are_larger(fitted, unseen):
-    spread = fitted.predict_spread(unseen)
-    error = np.abs(fitted.predict(unseen) - layers(unseen))
-    assert (spread >= 0).all()
-    order = np.argsort(spread)
-    assert error[order[-500:]].mean() > 1.3 * error[order[:500]].mean()
 
 
 def test_fast_prediction_is_the_stack_of_the_learners(fitted, unseen):
