@@ -166,8 +166,11 @@ def test_what_cannot_be_said_is_named():
         estimate(CrossFitted(ridge), game, 11)
     estimate(CrossFitted(ridge), game, 12)
     for estimator in SAMPLING:
-        with pytest.raises(ValueError, match="empty coalition"):
+        with pytest.raises(ValueError, match="budget must be at least 2"):
             estimate(estimator, game, 1)
+        one = advance(estimator, start(game.players), game, 1)
+        with pytest.raises(ValueError, match="empty coalition"):
+            estimator.result(one)
     with pytest.raises(ValueError, match="allocation must be"):
         Stratified("best")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="pilot must be at least 2"):
