@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,18 @@ def test_files_are_short(room):
         for path in (ROOT / room).rglob("*.py")
     }
     assert {path: length for path, length in lengths.items() if length > MOST_LINES} == {}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_file_can_run_code_when_it_is_read(room):
+    """Nothing is written or read in a form that executes when it is read."""
+    executing = re.compile(r"\btorch\.(save|load)\b|\bc?(loud)?pickle\b|allow_pickle=True")
+    found = {
+        str(path.relative_to(ROOT)): match.group()
+        for path in (ROOT / room).rglob("*.py")
+        if (match := executing.search(path.read_text(encoding="utf-8")))
+    }
+    assert found == {}
 
 
 def test_circles_are_found(tmp_path):
