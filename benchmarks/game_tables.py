@@ -38,6 +38,7 @@ from decoder import (
 from decoder.players import make_roster
 from layershap.demo import MODEL_DIRECTORY
 from layershap.demo.corpus import split_text
+from layershap.demo.train import CHECKPOINT
 from sampling import enumerate_all
 
 __all__ = ["GAMES", "TABLES", "RealGame", "build_tables", "stored_table"]
@@ -148,7 +149,7 @@ def _model_directory(game: RealGame, folder: Path, second: Path | None) -> Path:
     if not trained.is_dir():
         raise ValueError(
             f"folder {parent}: its training went on from after the early checkpoint;"
-            f" remove {parent / 'checkpoint.pt'} to train anew"
+            f" remove {parent / CHECKPOINT} to train anew"
         )
     return trained
 

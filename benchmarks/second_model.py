@@ -14,10 +14,10 @@ import shutil
 import threading
 from pathlib import Path
 
-import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from layershap.demo.train import Recipe, train
+from decoder.training.checkpoint import checkpoint_step, restore
+from layershap.demo.train import CHECKPOINT, Recipe, train
 
 __all__ = ["EARLY", "FINAL", "RECIPE", "second_model"]
 
@@ -29,7 +29,7 @@ def second_model(folder: Path, recipe: Recipe = RECIPE, processes: int = 1) -> N
     """Trains the model, or goes on with it, and writes both checkpoints into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     half = recipe.steps // 2
-    kept, finished = folder / "half-way.pt", threading.Event()
+    kept, finished = folder / "half-way.safetensors", threading.Event()
     watcher = threading.Thread(target=_keep_first, args=(folder, half, kept, finished))
     watcher.start()
     try:
@@ -41,7 +41,7 @@ def second_model(folder: Path, recipe: Recipe = RECIPE, processes: int = 1) -> N
         return
     config = AutoConfig.from_pretrained(folder / FINAL)
     model = AutoModelForCausalLM.from_config(config)
-    model.load_state_dict(torch.load(kept, weights_only=True)["model"])
+    restore(kept, model)
     part = folder / f"{EARLY}.part"
     shutil.rmtree(part, ignore_errors=True)
     model.save_pretrained(part)
@@ -56,14 +56,16 @@ def _keep_first(folder: Path, step: int, kept: Path, finished: threading.Event) 
     """Keeps the checkpoint of a step under another name before training writes over it."""
     seen = 0.0
     while not kept.exists() and not finished.wait(0.5):
-        checkpoint = folder / "checkpoint.pt"
+        checkpoint = folder / CHECKPOINT
         if not checkpoint.exists() or checkpoint.stat().st_mtime == seen:
             continue
         seen = checkpoint.stat().st_mtime
-        state = torch.load(checkpoint, weights_only=True)
-        if state["step"] == step:
-            torch.save(state, kept.with_suffix(".part"))
-            kept.with_suffix(".part").replace(kept)
+        part = kept.with_suffix(".part")
+        shutil.copyfile(checkpoint, part)
+        if checkpoint_step(part) == step:
+            part.replace(kept)
+        else:
+            part.unlink()
 
 
 def main() -> None:

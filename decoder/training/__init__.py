@@ -1,1 +1,1 @@
-"""Gradients through a model that is given back as it was."""
+"""Training a decoder: a loop that goes on bit for bit from its checkpoint, and lent gradients."""

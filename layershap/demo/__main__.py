@@ -49,11 +49,15 @@ def main() -> None:
 )
 def train(steps: int | None, work: Path, destination: Path, processes: int, every: int) -> None:
     """Train the embedded model on this machine's Python library (hours on 2 cores)."""
+    from decoder.errors import ModelError
     from layershap.demo.train import Recipe
     from layershap.demo.train import train as run
 
     recipe = Recipe() if steps is None else dataclasses.replace(Recipe(), steps=steps)
-    run(recipe, work, destination, processes=processes, every=every)
+    try:
+        run(recipe, work, destination, processes=processes, every=every)
+    except ModelError as error:
+        raise click.ClickException(str(error)) from None
 
 
 if __name__ == "__main__":

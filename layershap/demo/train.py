@@ -1,4 +1,4 @@
-"""Training of the demo model: resumable, seeded, two optimisers, a log that becomes a report.
+"""Training of the demo model: its text, architecture, two optimisers, and a log for the report.
 
 Hidden matrices are trained by Muon (Jordan et al., 2024), embeddings and norms by AdamW; the
 learning rate warms up, stays, and falls linearly to zero over the last part of the steps.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,18 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from decoder.surgery.apply import applied
 from decoder.surgery.edit import Remove
+from decoder.training import loop
+from decoder.training.checkpoint import restore
+from decoder.training.loop import Progress, TrainingSettings
 from layershap.demo.corpus import SPLITS, Split, documents
 from layershap.demo.tokenizer import END_OF_TEXT, train_tokenizer
 from layershap.demo.trigram import Trigram
+from layershap.files import write_whole
 
-__all__ = ["Recipe", "train"]
+__all__ = ["CHECKPOINT", "Recipe", "train"]
+
+CHECKPOINT = "checkpoint.safetensors"
+"""Name of the file in the folder of work that a training goes on from."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +63,25 @@ def train(recipe: Recipe, work: Path, destination: Path, *, processes: int, ever
     A run that is started again with the same `work` continues from its last checkpoint. Each of
     the `processes` takes its share of every batch on one thread: on CPUs this is about twice as
     fast as the same number of threads in one process.
+
+    Args:
+        recipe: what decides the model.
+        work: folder of token cache, checkpoint, log and summary; made where it is missing.
+        destination: folder that the finished model is written to.
+        processes: how many share each batch.
+        every: steps between checkpoints.
+
+    Raises:
+        DamagedCheckpoint: that in `work` cannot be read, or is that of another recipe.
     """
     work.mkdir(parents=True, exist_ok=True)
-    _prepare(recipe, work)
-    spawn(_worker, (recipe, work, processes, every), nprocs=processes)
-    (work / f"store-{os.getpid()}").unlink(missing_ok=True)
     tokenizer, streams = _prepare(recipe, work)
     model = _model(recipe)
-    model.load_state_dict(torch.load(work / "checkpoint.pt", weights_only=True)["model"])
+    if (work / CHECKPOINT).exists():  # refused here in one line rather than by every process
+        restore(work / CHECKPOINT, model, _optimisers(model, recipe))
+    spawn(_worker, (recipe, work, processes, every), nprocs=processes)
+    (work / f"store-{os.getpid()}").unlink(missing_ok=True)
+    restore(work / CHECKPOINT, model)
     model.save_pretrained(destination)
     tokenizer.save_pretrained(destination)
     summary = _summary(model, streams, recipe)
@@ -78,56 +95,49 @@ def _worker(rank: int, recipe: Recipe, work: Path, processes: int, every: int) -
     torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=processes)
     _, streams = _prepare(recipe, work)
     model = _model(recipe)
-    optimisers = _optimisers(model, recipe)
-    step = _resume(work, model, optimisers)
-    started, since = time.monotonic(), step
-    while step < recipe.steps:
-        rate = _rate(step, recipe)
-        for optimiser in optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = group["peak"] * rate
-        batch_BT = _batch(streams, recipe, step)[rank::processes]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = model(input_ids=batch_BT, labels=batch_BT, use_cache=False).loss
-        loss.backward()
-        _average_gradients(model)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimiser in optimisers:
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-        step += 1
-        if rank == 0 and step % 20 == 0:
-            pace = (time.monotonic() - started) / (step - since)
-            left = (recipe.steps - step) * pace / 60
-            print(
-                f"step {step}/{recipe.steps} loss {loss.item():.3f} rate {rate:.2f} "
-                f"{recipe.batch * recipe.context / pace:,.0f} tokens/s, {left:.0f} min left",
-                flush=True,
-            )
-        if rank == 0 and (step % every == 0 or step == recipe.steps):
-            record = {
-                "step": step,
-                "tokens": step * recipe.batch * recipe.context,
-                "train_loss": round(loss.item(), 4),
-                "calibration_loss": round(_loss(model, streams["calibration"], recipe), 4),
-                "seconds": round(time.monotonic() - started, 1),
-            }
-            print(record, flush=True)
-            with (work / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps(record) + "\n")
-            _checkpoint(work, model, optimisers, step)
+    settings = TrainingSettings(
+        steps=recipe.steps,
+        warmup=recipe.warmup,
+        decay=recipe.decay,
+        every=every,
+        autocast=torch.bfloat16,
+        seed=recipe.seed,
+    )
+    loop.train(
+        model,
+        _optimisers(model, recipe),
+        lambda step: _batch(streams, recipe, step),
+        settings,
+        work / CHECKPOINT,
+        evaluate=lambda: _loss(model, streams["calibration"], recipe),
+        report=lambda progress: _report(progress, recipe, settings, work / "log.jsonl"),
+    )
     torch.distributed.destroy_process_group()
 
 
-def _average_gradients(model: LlamaForCausalLM) -> None:
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    torch.distributed.all_reduce(flat)
-    flat /= torch.distributed.get_world_size()
-    start = 0
-    for gradient in gradients:
-        gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
-        start += gradient.numel()
+def _report(progress: Progress, recipe: Recipe, settings: TrainingSettings, log: Path) -> None:
+    step = progress.step
+    if step % settings.report_every == 0:
+        left = (recipe.steps - step) * progress.pace / 60
+        print(
+            f"step {step}/{recipe.steps} loss {progress.loss:.3f} rate {progress.rate:.2f} "
+            f"{recipe.batch * recipe.context / progress.pace:,.0f} tokens/s, {left:.0f} min left",
+            flush=True,
+        )
+    if progress.evaluation is None:
+        return
+    record = {
+        "step": step,
+        "tokens": step * recipe.batch * recipe.context,
+        "train_loss": round(progress.loss, 4),
+        "calibration_loss": round(progress.evaluation, 4),
+        "seconds": round(progress.seconds, 1),
+    }
+    print(record, flush=True)
+    # A kill between this and the checkpoint leaves a record that training comes by again.
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    kept = [line for line in lines if json.loads(line)["step"] < step]
+    write_whole(log, "\n".join([*kept, json.dumps(record)]) + "\n")
 
 
 def _prepare(
@@ -194,16 +204,7 @@ def _optimisers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Opt
         matrices, lr=recipe.muon_rate, weight_decay=recipe.weight_decay, momentum=0.95
     )
     adam = torch.optim.AdamW(others, lr=recipe.adam_rate, betas=(0.9, 0.95), weight_decay=0.0)
-    for optimiser in (muon, adam):
-        for group in optimiser.param_groups:
-            group["peak"] = group["lr"]
     return [muon, adam]
-
-
-def _rate(step: int, recipe: Recipe) -> float:
-    """Fraction of the peak learning rate: linear warm-up, constant, linear fall to zero."""
-    left = (recipe.steps - step) / (recipe.decay * recipe.steps)
-    return min((step + 1) / recipe.warmup, 1.0, left)
 
 
 @torch.no_grad()
@@ -216,25 +217,6 @@ def _loss(model: LlamaForCausalLM, stream: np.ndarray, recipe: Recipe, rows: int
     )
     losses = [model(input_ids=b, labels=b, use_cache=False).loss.item() for b in tokens.split(16)]
     return float(np.mean(losses))
-
-
-def _checkpoint(
-    work: Path, model: LlamaForCausalLM, optimisers: list[torch.optim.Optimizer], step: int
-) -> None:
-    state = {"step": step, "model": model.state_dict()}
-    state["optimisers"] = [optimiser.state_dict() for optimiser in optimisers]
-    torch.save(state, work / "checkpoint.part")
-    (work / "checkpoint.part").replace(work / "checkpoint.pt")
-
-
-def _resume(work: Path, model: LlamaForCausalLM, optimisers: list[torch.optim.Optimizer]) -> int:
-    if not (work / "checkpoint.pt").exists():
-        return 0
-    state = torch.load(work / "checkpoint.pt", weights_only=True)
-    model.load_state_dict(state["model"])
-    for optimiser, stored in zip(optimisers, state["optimisers"], strict=True):
-        optimiser.load_state_dict(stored)
-    return state["step"]
 
 
 def _summary(

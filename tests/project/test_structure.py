@@ -39,6 +39,40 @@ def test_files_are_short(room):
     assert {path: length for path, length in lengths.items() if length > MOST_LINES} == {}
 
 
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_file_is_written_or_read_in_a_form_that_executes(room):
+    found = {
+        str(path.relative_to(ROOT)): sorted(used)
+        for path in (ROOT / room).rglob("*.py")
+        if (used := executing_forms(path.read_text(encoding="utf-8")))
+    }
+    assert found == {}
+
+
+def test_forms_that_execute_are_found():
+    source = "import pickle\ntorch.load(f)\nnp.load(f, allow_pickle=True)\nfrom pickle import dumps"
+    assert executing_forms(source) == {"pickle", "torch.load", "allow_pickle=True"}
+    assert not executing_forms('"""torch.save"""\nnp.load(f, allow_pickle=False)')
+
+
+def executing_forms(source: str) -> set[str]:
+    """What of a module's code writes or reads files that can run code."""
+    imported, called, options = set(), set(), set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(node.module)
+        elif isinstance(node, ast.Attribute):
+            called.add(ast.unparse(node))
+        elif isinstance(node, ast.keyword):
+            options.add(f"{node.arg}={ast.unparse(node.value)}")
+    return (
+        imported & {"pickle"} | called & {"torch.save", "torch.load"}
+        | options & {"allow_pickle=True"}
+    )  # fmt: skip
+
+
 def test_circles_are_found(tmp_path):
     room = tmp_path / "room"
     (room / "inner").mkdir(parents=True)
