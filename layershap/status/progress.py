@@ -23,7 +23,8 @@ def finished_stages(run: RecordedRun) -> tuple[str, ...]:
     """Look up the stages that are done, in order; those after one that is not are left out.
 
     A stage is done when its last record in the ledger is that it was finished, after every stage
-    before it was. Stages without any record, of runs of earlier versions, are told by their files.
+    before it was, and what it left is still there. Stages without any record, of runs of earlier
+    versions, are told by their files.
 
     Args:
         run: whose.
@@ -37,7 +38,7 @@ def finished_stages(run: RecordedRun) -> tuple[str, ...]:
     before = 0.0
     for stage in STAGES:
         if stage in began:
-            finished = ended.get(stage, 0.0) >= max(before, began[stage])
+            finished = ended.get(stage, 0.0) >= max(before, began[stage]) and _left(stage, run)
             before = ended.get(stage, 0.0)
         else:
             finished = _is_there(stage, run)
@@ -45,6 +46,21 @@ def finished_stages(run: RecordedRun) -> tuple[str, ...]:
             break
         done.append(stage)
     return tuple(done)
+
+
+def _left(stage: str, run: RecordedRun) -> bool:
+    """Whether what a stage left is still there."""
+    directory = run.directory
+    if stage == "measure":
+        return measured_of_design(run) >= run.plan.size
+    left = {
+        "fit": SURROGATE_FIT.path(directory.path),
+        "values": directory.values,
+        "search": directory.candidates,
+        "verify": directory.recommendations,
+        "report": directory.report,
+    }
+    return left[stage].exists()
 
 
 def _is_there(stage: str, run: RecordedRun) -> bool:

@@ -9,5 +9,5 @@ from layershap.results.recommendations import RECOMMENDATIONS
 from layershap.results.surrogate_fit import SURROGATE_FIT
 from layershap.results.values import VALUES
 
-OLD = Path(__file__).parents[1] / "fixtures" / "run_schema_1"
+OLD = Path(__file__).parent / "run_schema_1"
 FILES = (BASELINE_SETS, CANDIDATES, DESIGN, RECOMMENDATIONS, SURROGATE_FIT, VALUES)

@@ -175,6 +175,6 @@ def test_the_commands_show_export_and_upgrade(ledger, tmp_path):
     locked = call("upgrade", tmp_path)
     assert "is being written by process" in str(locked.exception)
     ledger.close()
-    assert "already at schema version 2, 65 coalitions" in call("upgrade", tmp_path).output
+    assert "already at schema version 2, 65 sets" in call("upgrade", tmp_path).output
     assert "has no ledger" in str(call("upgrade", tmp_path / "nothing").exception)
     assert not (tmp_path / "nothing").exists()

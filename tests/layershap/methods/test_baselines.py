@@ -14,6 +14,7 @@ from decoder import make_roster
 from layershap.errors import UserError
 from layershap.methods.catalog import BASELINES, find_baselines
 from layershap.methods.context import RunContext, refusal, run_method
+from layershap.results.candidates import CANDIDATES, Candidates, CandidateSet
 from layershap.runs.config_file import checked_config
 from layershap.runs.directory import RunDirectory
 from tests.support.command_line import call
@@ -164,8 +165,9 @@ def test_counts_and_budgets_are_added(layers, tmp_path):
 
 def test_the_runs_own_sets_stand_beside_them(layers, tmp_path):
     run = shutil.copytree(layers[0], tmp_path / "copy")
-    sets = {"1": [{"utility": read(run)["dense"] - 0.125}], "2": [{"utility": -4.0}]}
-    (run / "candidates.json").write_text(json.dumps({"spent": 17, "sets": sets}))
+    utilities = {1: read(run)["dense"] - 0.125, 2: -4.0}
+    sets = {k: (CandidateSet(tuple(range(k)), u, 0.0, None, "beam"),) for k, u in utilities.items()}
+    CANDIDATES.write(run, Candidates("toy", 17, 17, 0, False, True, {}, (), sets, {}))
     status, out, _ = call("baselines", run, "--method", "greedy", "--count", "1")
     assert status == 0
     own = next(line for line in out.splitlines() if "this run" in line)

@@ -109,7 +109,7 @@ def test_the_best_measured_set_is_the_best_of_the_ledger(copy):
 
 def test_an_unfinished_design_names_the_command_to_go_on(copy):
     config = read_config(copy.config)
-    copy.write_config(config.model_copy(update={"budget": 80, "seed": 5}))
+    copy.write_config(config.changed(budget=80, seed=5))
     copy.design.unlink()
     found = standing(copy)
     assert found.stage == "measure"
@@ -121,9 +121,9 @@ def test_an_unfinished_design_names_the_command_to_go_on(copy):
 
 
 def test_a_command_gives_its_configuration_again(copy):
-    config = read_config(copy.config).model_copy(
-        update={"players": "sublayers", "protect": "0,1", "compile": True, "utility": ("kl", "nll"),
-                "memory": 2.5, "calibration": ("a b.txt", "c.txt")}
+    config = read_config(copy.config).changed(
+        players="sublayers", protect="0,1", compile=True, utility=("kl", "nll"), memory=2.5,
+        calibration=("a b.txt", "c.txt"),
     )  # fmt: skip
     words = shlex.split(run_command(config, copy.path))
     assert words[:2] == ["layershap", "run"]
@@ -161,7 +161,7 @@ def holder(copy):
 def test_a_run_that_goes_on_is_seen_and_not_disturbed(copy, holder):
     process, record = holder
     config = read_config(copy.config)
-    copy.write_config(config.model_copy(update={"budget": 80, "seed": 5}))
+    copy.write_config(config.changed(budget=80, seed=5))
     copy.design.unlink()
     before = standing(copy)
     assert before.running
