@@ -71,8 +71,10 @@ def test_the_kubernetes_job():
 
 
 def test_the_commands_of_the_readme():
-    text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-    (command,) = [line for line in text.splitlines() if line.startswith("ray job submit")]
+    guide = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    lines = guide.replace("\\\n", " ").splitlines()  # a backslash goes on with the next line
+    (command,) = [line for line in lines if line.startswith("ray job submit")]
     check_run(shlex.split(command.split(" -- ")[1]))
+    text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     for name in re.findall(r"\]\((\S+?)\)", text):
         assert (EXAMPLES / name).is_file()

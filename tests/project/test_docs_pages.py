@@ -30,7 +30,12 @@ def pages(tmp_path_factory):
         shutil.copytree(ROOT / "docs" / name, source / name)
     for name in ("conf.py", "methods.md", "commands.md"):
         shutil.copy(ROOT / "docs" / name, source)
-    (source / "index.md").write_text("# index\n\n```{toctree}\nmethods\ncommands\n```\n")
+    # Links need somewhere to lead to.
+    others = {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index", "methods", "commands"}
+    for name in others:
+        (source / f"{name}.md").write_text(f"# {name}\n")
+    listed = "\n".join(["methods", "commands", *sorted(others)])
+    (source / "index.md").write_text(f"# index\n\n```{{toctree}}\n{listed}\n```\n")
     done = build(source, source / "html")
     assert done.returncode == 0, done.stderr
     return {
