@@ -187,7 +187,11 @@ class WorkerPool:
         return news
 
     def look(self) -> list[WorkerEvent]:
-        """Looks at the nodes of the cluster: ends members of those that are gone, fills places."""
+        """Looks at the nodes of the cluster and ends members of those that are gone.
+
+        Places that came free are not filled: a death may still wait to be heard of, and what it
+        means for its place is decided then.
+        """
         self._looked_at = time.monotonic()
         self._nodes = alive_nodes()
         news: list[WorkerEvent] = []
@@ -195,7 +199,6 @@ class WorkerPool:
             news.append(NodeGone(self._used.pop(name)))
             for member in [member for member in self.members if member.node == name]:
                 news.extend(self._bury(member, "node", "its node has left the cluster"))
-        self.fill()
         return news
 
     def _hear(self, member: WorkerHandle) -> Iterator[WorkerEvent]:

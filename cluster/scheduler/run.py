@@ -114,9 +114,12 @@ class Run:
         )
 
     def _settle(self, pool: WorkerPool) -> None:
-        """Writes all that arrived together, with one trip to the disk."""
-        if not self._news:
-            return
+        """Writes all that arrived together, with one trip to the disk; then fills empty places."""
+        if self._news:
+            self._write(pool)
+        pool.fill()
+
+    def _write(self, pool: WorkerPool) -> None:
         problem: Exception | None = None
         with self.campaign.ledger.transaction():
             heard = 0
@@ -237,15 +240,14 @@ class Run:
                 f" ({news.reason}); use fewer workers if memory is short"
             )
         if self._false_starts[member.slot] >= self.max_attempts:
-            if not pool.members:
+            pool.give_up(member.slot)
+            if not pool.size and not pool.members:
                 return WorkerFailed(
                     f"no worker survives its start ({news.reason}); use fewer workers if memory is"
                     " short"
                 )
-            pool.give_up(member.slot)
             self._count["given_up"] += 1
             log_event("worker given up", slot=member.slot, reason=news.reason)
-        pool.fill()
         return None
 
     def _take_back(self, chunk: Chunk, member: WorkerHandle, cause: str, reason: str) -> None:
