@@ -44,6 +44,7 @@ from shapley.interop import (
     to_shapiq,
 )
 from shapley.regression.fit import fit_regression
+from shapley.retention import RetentionGame, retention, share_of_whole
 from shapley.search import (
     Candidate,
     FoundSets,
@@ -89,6 +90,7 @@ __all__ = [
     "Permutation",
     "Predict",
     "RankingStatement",
+    "RetentionGame",
     "Saving",
     "SetSearch",
     "State",
@@ -128,7 +130,9 @@ __all__ = [
     "regression_operator",
     "regression_values",
     "restricted_values",
+    "retention",
     "sampled_interactions",
+    "share_of_whole",
     "start",
     "stratified_values",
     "surrogate_values",
