@@ -20,6 +20,7 @@ from sampling import keys
 if TYPE_CHECKING:
     from cluster import Campaign
     from surrogate import SurrogateRegressor
+    from surrogate.model.conformal import HalfWidths
 
 __all__ = ["Answerer", "Answers", "Lookup", "looked_up", "measured_in"]
 
@@ -106,13 +107,12 @@ class Answerer:
             level: of the prediction intervals.
             utilities: predicted ones, where they are known already.
         """
-        value = self._sign * (self.utilities(rows) if utilities is None else utilities)
+        predicted = self.utilities(rows) if utilities is None else utilities
         lower = upper = None
-        half = self._half_widths(level)
-        if half is not None:
-            width = half[len(self.players) - rows.sum(axis=1)]
-            lower, upper = value - width, value + width
-        return Answers(value, lower, upper, self._sign * self._measured(rows))
+        if (half := self._half_widths(level)) is not None:
+            ends = self._regressor.ensemble_.warp.around(predicted, half)
+            lower, upper = (self._sign * end for end in ends[:: self._sign])
+        return Answers(self._sign * predicted, lower, upper, self._sign * self._measured(rows))
 
     def cost(self, value: Float[np.ndarray, "B"]) -> Float[np.ndarray, "B"]:
         """Return how much worse than the whole model a metric is: above 0 is worse."""
@@ -147,7 +147,7 @@ class Answerer:
             level=level,
         )
 
-    def _compute_half_widths(self, level: float) -> Float[np.ndarray, "strata"] | None:
+    def _compute_half_widths(self, level: float) -> HalfWidths | None:
         try:
             return self._regressor.conformal_.half_widths(level)
         except ValueError:  # too few measurements for this level

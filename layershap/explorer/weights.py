@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -32,11 +33,13 @@ def surrogate_weights(regressor: SurrogateRegressor) -> dict[str, Any]:
     rows = rng.random((CHECKS, n)) < rng.random((CHECKS, 1))
     level, half = _interval(regressor)
     return {
-        "mean": float(regressor.ensemble_.mean),
-        "scale": float(regressor.ensemble_.scale),
-        "arrays": {name: packed(part) for name, part in regressor.predictor_.weights.items()},
+        "warp": asdict(regressor.ensemble_.warp),
+        "learners": {
+            learner: {name: packed(array) for name, array in part.items()}
+            for learner, part in regressor.predictor_.weights.items()
+        },
         "level": level,
-        "half": half,
+        "half_widths": half,
         "checks": {
             "coalitions": packed_bits(rows),
             "predictions": packed(regressor.predict(rows)),
@@ -61,11 +64,12 @@ def packed_bits(coalitions: Bool[np.ndarray, "m n"]) -> dict[str, Any]:
     return {"shape": list(coalitions.shape), "data": base64.b64encode(data).decode()}
 
 
-def _interval(regressor: SurrogateRegressor) -> tuple[float | None, list[float] | None]:
+def _interval(regressor: SurrogateRegressor) -> tuple[float | None, dict[str, Any] | None]:
     for level in LEVELS:
         try:
-            return level, regressor.conformal_.half_widths(level).tolist()
+            found = regressor.conformal_.half_widths(level)
         except ValueError:
             # Too few measurements for this level.
             continue
+        return level, {"places": found.places.tolist(), "halves": found.halves.tolist()}
     return None, None

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 from layershap.results.result_file import ResultFile
 
-__all__ = ["SURROGATE_FIT", "FitRows", "LearnerScores", "SurrogateEvaluation", "SurrogateFit"]
+__all__ = [
+    "SURROGATE_FIT",
+    "ExcessBin",
+    "FitRows",
+    "LearnerScores",
+    "SurrogateEvaluation",
+    "SurrogateFit",
+]
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,27 @@ class LearnerScores:
 
 
 @dataclass(frozen=True)
+class ExcessBin:
+    """How well the surrogate predicts sets that are about as much worse than the whole model.
+
+    Attributes:
+        above: least cost over the whole model, in units of the utility; None for no bound.
+        below: the cost that they do not reach; None for no bound.
+        scores: of its held-out predictions.
+        off: 95 % (or what the level is) of the predictions are off by no more than this.
+        coverage: share of held-out utilities inside the intervals; None where unknown.
+        half_width: median of half the intervals' widths; None where there are none.
+    """
+
+    above: float | None
+    below: float | None
+    scores: LearnerScores
+    off: float
+    coverage: float | None
+    half_width: float | None
+
+
+@dataclass(frozen=True)
 class SurrogateEvaluation:
     """Held-out scores; every learner predicted each set without having seen it.
 
@@ -39,6 +67,8 @@ class SurrogateEvaluation:
         strata: scores of each learner by number of removed players.
         level: nominal level of the surrogate's intervals.
         coverage: share of held-out utilities inside them; None where there are too few.
+        by_excess: the surrogate's scores by cost over the whole model.
+        within: those of all sets that are near the whole model; None where none are.
     """
 
     players: int
@@ -48,6 +78,21 @@ class SurrogateEvaluation:
     strata: Mapping[str, Mapping[int, LearnerScores]]
     level: float
     coverage: float | None
+    by_excess: tuple[ExcessBin, ...] = ()
+    within: ExcessBin | None = None
+
+    def near_sentence(self, unit: str) -> str | None:
+        """Return how good predictions are near the whole model; None where no set is near.
+
+        Args:
+            unit: of the utility, for people.
+        """
+        if self.within is None or self.within.below is None:
+            return None
+        return (
+            f"good to ±{self.within.off:.2g} {unit} for sets within {self.within.below:g} {unit} of"
+            f" the whole model ({self.level:.0%} of {self.within.scores.count} held-out sets)"
+        )
 
 
 @dataclass(frozen=True)

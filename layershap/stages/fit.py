@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from layershap.errors import UserError
 from layershap.results.surrogate_fit import (
     SURROGATE_FIT,
+    ExcessBin,
     FitRows,
     LearnerScores,
     SurrogateEvaluation,
@@ -18,10 +19,13 @@ from layershap.results.surrogate_fit import (
 from layershap.runs.design import read_design
 from layershap.runs.recorded import CALIBRATION, RecordedRun
 from surrogate import Evaluation, SurrogateGame, SurrogateRegressor, evaluate, load, save
+from surrogate.model.evaluation import EDGES
+from surrogate.model.scores import ExcessScores
 
 __all__ = ["Fitted", "fit", "fit_quietly", "load_fitted"]
 
 _FEWEST = 4
+SHARE_EDGES = (0.05, 0.1, 0.2)  # of utilities between 0 and 1
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,22 @@ def fit(run: RecordedRun, *, everything: bool = False) -> Fitted:
     fitted = fit_quietly(run, rows)
     used = fitted.used
     with run.console.status("scoring the surrogate beside other learners"):
-        evaluation = evaluate(fitted.regressor, fitted.coalitions[used], fitted.utilities[used])
+        evaluation = evaluate(
+            fitted.regressor,
+            fitted.coalitions[used],
+            fitted.utilities[used],
+            edges=EDGES if run.utility.unit.startswith("nats") else SHARE_EDGES,
+        )
     save(fitted.regressor, run.directory.surrogate)
-    SURROGATE_FIT.write(run.directory.path, _kept(evaluation, fitted))
+    kept = _kept(evaluation, fitted)
+    SURROGATE_FIT.write(run.directory.path, kept)
+    unit = run.utility.unit.partition(" ")[0]
+    if (sentence := kept.evaluation.near_sentence(unit)) is not None:
+        run.console.say(f"surrogate: {sentence}")
     for name, scores in evaluation.overall.items():
         run.console.say(
             f"{name}: held-out R² {scores.r2:.4f}, Spearman {scores.spearman:.4f}, "
-            f"MAE {scores.mae:.4f} {run.utility.unit.partition(' ')[0]}"
+            f"MAE {scores.mae:.4f} {unit}"
         )
     return fitted
 
@@ -125,5 +138,11 @@ def _kept(evaluation: Evaluation, fitted: Fitted) -> SurrogateFit:
         },
         evaluation.level,
         evaluation.coverage,
+        tuple(map(_bin, evaluation.by_excess)),
+        None if evaluation.within is None else _bin(evaluation.within),
     )
     return SurrogateFit(scores, rows)
+
+
+def _bin(found: ExcessScores) -> ExcessBin:
+    return ExcessBin(**{**vars(found), "scores": LearnerScores(**vars(found.scores))})

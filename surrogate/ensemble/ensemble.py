@@ -1,8 +1,16 @@
-"""The ensemble: unlike learners of one game, mixed by what they predict out of fold."""
+"""The ensemble: unlike learners of one game, mixed by what they predict out of fold.
+
+Three learners, each there for what the others cannot (on 30 layers of a real model, error of sets
+within a nat of the whole model, in nats): a Gaussian process of all sets on a logarithmic scale
+(.021 alone), the only one that is sure of itself with few measurements; a process of the retention
+of near sets (.019), where no far set pulls; and networks with the model's own residual stream
+(.024), which learn what depends on depth and order, which no product over players holds. The
+mixture is at .015. reports/2026-11-27_real_model_cpu.md has the ablation; boosted trees, a ridge
+with pairs and multilayer perceptrons were members before, and made it worse.
+"""
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -11,38 +19,41 @@ from jaxtyping import Bool, Float, Int
 from threadpoolctl import threadpool_limits
 
 from sampling import stream
-from shapley.regression.pairwise_ridge import PairwiseRidge, fit_validated
-from surrogate.ensemble.network import PENALTIES, Networks, train_networks
+from surrogate.ensemble.network import Networks, train_networks
+from surrogate.ensemble.processes import Fit, fit_targets, left_out_predictions
 from surrogate.ensemble.stacking import stacking_weights
-from surrogate.ensemble.trees import Trees, fit_trees
-from surrogate.process.kernel import Kernel, Process, fit_process
+from surrogate.ensemble.warp import Warp, fit_warp
 
 __all__ = [
-    "LEARNERS",
+    "FAR",
+    "MEETING_EXCESS",
+    "NEAR",
+    "NEAR_EXCESS",
+    "PASSAGE",
     "Ensemble",
     "FitSettings",
     "Fitted",
     "assign_folds",
     "fit_ensemble",
-    "member_mix",
+    "mixed",
+    "scaled_retention",
 ]
 
-# Product parts of the processes that compete, and whether they are tilted; the best one out of
-# fold takes part.
-RIVALS = ((1, True), (2, True), (1, False))
-# The order of the stacking weights.
-LEARNERS = ("process", "quadratic", "trees", *(f"networks_{k}" for k in range(len(PENALTIES))))
-# The first learner that is a kind of network.
-NETWORKS = 3
-LARGEST_SCALE = 10.0
-ITERATIONS = 35  # of a kernel's fit; the last one gets some more
+# Learners of each mixture, in the order of its weights.
+FAR = ("process", "networks")
+NEAR = ("process", "near process", "networks")
+# Excess in units of the scale: below the first, sets are near; the mixtures meet at the second.
+NEAR_EXCESS, MEETING_EXCESS = 4.0, 2.0
+# How gently one mixture passes into the other, on the scale.
+PASSAGE = 0.15
+FEWEST_NEAR = 30
+RIVAL_ROWS = 400
 
 
 @dataclass(frozen=True)
 class FitSettings:
     """How an ensemble is fitted; see ``SurrogateRegressor`` for the meaning of each."""
 
-    members: int
     folds: int
     width: int
     steps: int
@@ -53,25 +64,27 @@ class FitSettings:
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """A fitted ensemble.
+    """A fitted ensemble; everything is on the scale of ``warp``.
 
     Attributes:
-        mean: of the measured utilities.
-        scale: their standard deviation.
-        process: the Gaussian process.
-        quadratic: the ridge fit with pairs.
-        trees: the boosted trees.
-        networks: the neural members.
-        stack: weight of each learner, in the order of ``LEARNERS``, none negative, sum 1.
+        warp: the scale.
+        process: of all sets.
+        near: of the retention ``exp(-excess)`` of near sets; None where they are too few.
+        networks: one a fold, each trained without it; the prediction is their mean.
+        level: of the networks' standardised targets.
+        spread: standard deviation of the same.
+        far_mix: weight of each learner of ``FAR``.
+        near_mix: weight of each learner of ``NEAR``.
     """
 
-    mean: float
-    scale: float
-    process: Process
-    quadratic: PairwiseRidge
-    trees: Trees
+    warp: Warp
+    process: Fit
+    near: Fit | None
     networks: Networks
-    stack: Float[np.ndarray, "l"]
+    level: float
+    spread: float
+    far_mix: Float[np.ndarray, "2"]
+    near_mix: Float[np.ndarray, "3"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,12 +93,14 @@ class Fitted:
 
     Attributes:
         ensemble: fitted to all rows.
-        held_out: prediction of each row by learners that did not see it, in utility units.
+        held_out: prediction of each row by learners that did not see it, on the scale.
+        learners: the same of each learner of ``NEAR``.
         fold: of each row.
     """
 
     ensemble: Ensemble
     held_out: Float[np.ndarray, "m"]
+    learners: Float[np.ndarray, "m 3"]
     fold: Int[np.ndarray, "m"]
 
 
@@ -119,10 +134,10 @@ def fit_ensemble(
     weights: Float[np.ndarray, "m"],
     settings: FitSettings,
 ) -> Fitted:
-    """Fits the ensemble, and every learner once more without each fold.
+    """Fits the learners and mixes them by their predictions out of fold (Wolpert 1992).
 
-    Every fold's learners, their hyperparameters included, see only the other folds; so do the
-    stacking weights of a fold's predictions (stacked generalisation, Wolpert 1992).
+    Errors count by how near a set is to the whole model, ``1 / (1 + excess)``: a surrogate is asked
+    about sets that somebody might deploy.
 
     Args:
         coalitions: True = kept.
@@ -130,116 +145,108 @@ def fit_ensemble(
         weights: sample weights, not negative, some positive.
         settings: see ``FitSettings``.
     """
-    m = len(coalitions)
-    seed, folds = settings.seed, settings.folds
+    seed = settings.seed
     signs = np.where(coalitions, 1.0, -1.0)
     share = weights * (np.count_nonzero(weights) / weights.sum())
-    mean = float(np.average(utilities, weights=weights))
-    scale = float(np.sqrt(np.average((utilities - mean) ** 2, weights=weights)))
-    scale = scale if scale > 1e-12 * max(1.0, abs(mean)) else 1.0
-    targets = (utilities - mean) / scale
-    fold = assign_folds(coalitions, folds, stream(seed, "surrogate folds"))
-
-    # One weighting a fold, and one with every row for the final learners.
-    training = np.stack([share * (fold != k) for k in range(folds)] + [share])
-    processes = _fit_processes(signs, targets, training, settings)
-    quadratics = [fit_validated(signs, targets, weighting) for weighting in training]
-    trees = [fit_trees(signs, targets, weighting) for weighting in training]
-
-    # Held-out predictions need no more than one member a penalty, which is on the safe side.
-    sizes = [len(PENALTIES)] * folds + [max(len(PENALTIES), settings.members)]
-    owner = np.repeat(np.arange(len(training)), sizes)
-    kinds = np.concatenate([np.arange(size) % len(PENALTIES) for size in sizes])
-    scales = np.stack([_input_scales(process.kernel) for process in processes[0]])
-    networks, predictions = train_networks(
-        signs,
-        targets,
-        training[owner],
-        scales[owner],
-        [quadratics[k] for k in owner],
-        kinds,
-        rng=stream(seed, "surrogate networks"),
-        width=settings.width,
-        steps=settings.steps,
-        batch=settings.batch,
-    )
-
-    singles = [*processes, quadratics, trees]
-    held_out = np.empty((m, len(singles) + len(PENALTIES)))
-    for k in range(folds):
-        rows = fold == k
-        for column, fitted in enumerate(singles):
-            held_out[rows, column] = fitted[k](signs[rows])
-        for kind in range(len(PENALTIES)):
-            chosen = (owner == k) & (kinds == kind)
-            held_out[rows, len(singles) + kind] = predictions[chosen][:, rows].mean(axis=0)
-    rivals = np.arange(held_out.shape[1]) < len(RIVALS)
-    stacked = np.empty(m)
-    for k in range(folds):
-        rows = fold == k
-        stacked[rows] = held_out[rows] @ stacking_weights(held_out, targets, training[k], rivals)
-    stack = stacking_weights(held_out, targets, share, rivals)
-    best = int(stack[rivals].argmax())
-    ensemble = Ensemble(
-        mean,
-        scale,
-        processes[best][-1],
-        quadratics[-1],
-        trees[-1],
-        _select(networks, owner == folds),
-        np.concatenate([stack[rivals].sum(keepdims=True), stack[~rivals]]),
-    )
-    return Fitted(ensemble, mean + scale * stacked, fold)
-
-
-def member_mix(ensemble: Ensemble) -> Float[np.ndarray, "k"]:
-    """Returns the weight of each neural member in the prediction."""
-    kinds = ensemble.networks.setting
-    counts = np.bincount(kinds, minlength=len(PENALTIES))
-    return ensemble.stack[NETWORKS + kinds] / counts[kinds]
-
-
-def _fit_processes(
-    signs: Float[np.ndarray, "m n"],
-    targets: Float[np.ndarray, "m"],
-    training: Float[np.ndarray, "f m"],
-    settings: FitSettings,
-) -> list[list[Process]]:
-    """Returns each competing process, fitted to each fold's other rows and to all rows."""
-
-    def fit(task: tuple[int, int]) -> Process:
-        place, k = task
-        final = k == settings.folds
-        return fit_process(
-            signs,
-            targets,
-            training[k],
-            rng=stream(settings.seed, "surrogate process", k),
-            evidence_rows=600 if final else 300,
-            points=settings.process_points,
-            iterations=ITERATIONS + 15 * final,
-            components=RIVALS[place][0],
-            tilted=RIVALS[place][1],
-        )
-
-    tasks = [(place, k) for place in range(len(RIVALS)) for k in range(len(training))]
+    fold = assign_folds(coalitions, settings.folds, stream(seed, "surrogate folds"))
     # One thread a fit: threads that wait for each other inside one are slow on a busy machine.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(_cores()) as pool:
-        fitted = list(pool.map(fit, tasks))
-    return [fitted[at : at + len(training)] for at in range(0, len(tasks), len(training))]
+    with threadpool_limits(1, "blas"):
+        warp = _chosen_warp(coalitions, utilities, share, seed)
+        targets, excess = warp.to_scale(utilities), warp.excess(utilities)
+        counts = share / (1.0 + np.maximum(excess, 0.0))
+        close = share * (excess < NEAR_EXCESS)
+        crowd = np.count_nonzero(close) >= FEWEST_NEAR
+
+        def process_of(near: bool) -> Fit:
+            return fit_targets(
+                signs,
+                np.exp(-excess) if near else targets,
+                close if near else share,
+                fold,
+                points=settings.process_points,
+                seed=seed,
+                uneven=not near,
+            )
+
+        with ThreadPoolExecutor(2) as pool:
+            far = pool.submit(process_of, False)
+            near = process_of(True) if crowd else None
+            wide = far.result()
+        level = float(np.average(targets, weights=counts))
+        spread = float(np.sqrt(np.average((targets - level) ** 2, weights=counts))) or 1.0
+        networks, predicted = train_networks(
+            coalitions,
+            (targets - level) / spread,
+            np.stack([counts * (fold != k) for k in range(settings.folds)]),
+            seed=seed,
+            width=settings.width,
+            steps=settings.steps,
+            batch=settings.batch,
+        )
+    own = level + spread * predicted[fold, np.arange(len(fold))]
+    beside = wide.held_out if near is None else scaled_retention(near.held_out, warp)
+    learners = np.stack([wide.held_out, beside, own], axis=1)
+    far_mix = stacking_weights(learners[:, [0, 2]], targets, share)
+    near_mix = np.insert(far_mix, 1, 0.0)
+    # Rows are near by what is predicted of them, as they are when somebody asks.
+    asked = counts * (learners @ near_mix < warp.of_excess(np.array([NEAR_EXCESS])))
+    if near is not None and np.count_nonzero(asked) >= FEWEST_NEAR:
+        near_mix = stacking_weights(learners, targets, asked)
+    ensemble = Ensemble(warp, wide, near, networks, level, spread, far_mix, near_mix)
+    return Fitted(
+        ensemble, mixed(learners[:, 0], learners[:, 1], learners[:, 2], ensemble), learners, fold
+    )
 
 
-def _input_scales(kernel: Kernel) -> Float[np.ndarray, "n"]:
-    lengths = kernel.variances @ kernel.lengths
-    relative = np.sqrt(lengths / lengths.mean())
-    return np.clip(relative, 1.0 / LARGEST_SCALE, LARGEST_SCALE)
+def mixed(
+    process: Float[np.ndarray, "B"],
+    near: Float[np.ndarray, "B"],
+    networks: Float[np.ndarray, "B"],
+    ensemble: Ensemble,
+) -> Float[np.ndarray, "B"]:
+    """Returns the mixture of the learners' predictions, all on the scale.
+
+    Args:
+        process: of the process of all sets.
+        near: of that of near sets.
+        networks: of the networks.
+        ensemble: whose mixtures.
+    """
+    far = ensemble.far_mix[0] * process + ensemble.far_mix[1] * networks
+    close = np.stack([process, near, networks], axis=-1) @ ensemble.near_mix
+    meeting = float(ensemble.warp.of_excess(np.array([MEETING_EXCESS]))[0])
+    gate = 1.0 / (1.0 + np.exp(np.clip((far - meeting) / PASSAGE, -50.0, 50.0)))
+    return far + gate * (close - far)
 
 
-def _select(networks: Networks, chosen: Bool[np.ndarray, "k"]) -> Networks:
-    return Networks(**{name: array[chosen] for name, array in vars(networks).items()})
+def scaled_retention(kept: Float[np.ndarray, "B"], warp: Warp) -> Float[np.ndarray, "B"]:
+    """Returns predicted retentions on the scale; what keeps less than a near set does, as that.
+
+    Args:
+        kept: retention.
+        warp: the scale.
+    """
+    return warp.of_excess(-np.log(np.maximum(kept, np.exp(-NEAR_EXCESS))))
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _chosen_warp(
+    coalitions: Bool[np.ndarray, "m n"],
+    utilities: Float[np.ndarray, "m"],
+    weights: Float[np.ndarray, "m"],
+    seed: int,
+) -> Warp:
+    """Returns the scale on which a process predicts best, a logarithm unless it is worse.
+
+    Errors are of utilities and count as in `fit_ensemble`. Games of language models want the
+    logarithm; a game whose utilities are not bounded by the whole's may not.
+    """
+    rows = stream(seed, "scale of a surrogate").permutation(np.flatnonzero(weights > 0))
+    rows = rows[:RIVAL_ROWS]
+    signs = np.where(coalitions[rows], 1.0, -1.0)
+    errors = {}
+    for kind in ("log", "raw"):
+        warp = fit_warp(coalitions[weights > 0], utilities[weights > 0], kind)
+        left_out = left_out_predictions(signs, warp.to_scale(utilities[rows]))
+        counts = 1.0 / (1.0 + np.maximum(warp.excess(utilities[rows]), 0.0))
+        errors[warp] = float((counts * (warp.to_utility(left_out) - utilities[rows]) ** 2).sum())
+    return min(errors, key=lambda warp: errors[warp])

@@ -14,10 +14,9 @@ from jaxtyping import Bool, Float
 
 from sampling import stream
 from surrogate.ensemble.device import computing
-from surrogate.ensemble.ensemble import NETWORKS, Ensemble, member_mix
-from surrogate.ensemble.network import Networks
-from surrogate.ensemble.trees import Trees
-from surrogate.process.kernel import Process
+from surrogate.ensemble.ensemble import MEETING_EXCESS, NEAR_EXCESS, PASSAGE, Ensemble
+from surrogate.ensemble.network import stream_output
+from surrogate.ensemble.processes import Fit
 
 __all__ = ["Predictor"]
 
@@ -26,49 +25,61 @@ CHUNK = 1024
 # Up to this many players a large batch is answered from a table of all coalitions.
 MOST_TABULATED = 20
 POINTS_STEP = 256
-# A table of 2^8 leaves still lies in the fast part of the cache.
-LEVELS = 8
-# Single precision may be off by this share of the utilities' standard deviation.
-TOLERANCE = 1e-5
+# Single precision may be off by this share of the targets' standard deviation.
+TOLERANCE = 1e-4
 PROBES = 256
-# Networks and trees sum terms of their own size, and never need more than single precision.
-COARSE = ("first", "first_bias", "second", "second_bias", "last", "powers", "starts", "leaves")
-# Exponents this small have their first three terms folded into the quadratic part.
+# Exponents this small have their first three terms folded into a quadratic part.
 REACH = 1.5
 # 1 / 3!, 1 / 4!, ...: what is left of exp is below 1e-8 of its first term there.
 TAIL = tuple(1.0 / math.factorial(power) for power in range(3, 15))
+Weights = dict[str, np.ndarray]
 
 
 class Predictor:
     """An ensemble made ready to predict: weights folded together and put on the device once.
 
-    It computes in single precision. On a smooth game the process is a sum of large terms that
+    It computes in single precision. On a smooth game a process is a sum of large terms that
     cancel; most of that is done once, in double, by folding the constant, linear and quadratic
-    terms of the exponentials together. Where single precision would still lose more than 1e-5
-    standard deviations of the utilities, it computes in double.
+    terms of the exponentials together. Where single precision would still lose more than 1e-4
+    standard deviations of the targets, it computes in double.
 
     Attributes:
         players: how many.
-        weights: all that a prediction is made of, in double precision. What `_evaluate` makes of
-            them, times the scale of the measured utilities, plus their mean, is the prediction.
+        weights: all that a prediction is made of, by learner, in double precision; numbers that
+            tell how they are put together under ``"mixture"``. `_evaluate` makes of them places on
+            the ensemble's scale.
         double: whether it computes in double precision.
     """
 
     def __init__(self, ensemble: Ensemble) -> None:
         """Folds the weights of a fitted ensemble."""
-        self.players = len(ensemble.quadratic.linear)
-        self._mean, self._scale = ensemble.mean, ensemble.scale
-        self.weights = _fused(ensemble)
-        folded = _folded(self.weights)
-        self.double = _lost(folded) > TOLERANCE
+        self.players = ensemble.networks.linear.shape[1]
+        self._warp = ensemble.warp
+        self.weights = _parts(ensemble)
+        folded = {
+            name: _folded(part) if "centres" in part else part
+            for name, part in self.weights.items()
+        }
+        heads = [part for name, part in folded.items() if name in ("process", "near process")]
+        self.double = max(_lost(part) for part in heads) > TOLERANCE
         with computing(), jax.enable_x64(self.double):
             self._weights = {
-                name: jnp.asarray(part, _precision(name, self.double))
+                name: {
+                    key: jnp.asarray(
+                        array,
+                        np.float64 if self.double and name != "networks" else np.float32,
+                    )
+                    for key, array in part.items()
+                }
                 for name, part in folded.items()
             }
 
     def __call__(self, coalitions: Bool[np.ndarray, "B n"]) -> Float[np.ndarray, "B"]:
-        """Returns the stacked prediction, in the units of the measured utilities.
+        """Returns predicted utilities."""
+        return self._warp.to_utility(self.scaled(coalitions))
+
+    def scaled(self, coalitions: Bool[np.ndarray, "B n"]) -> Float[np.ndarray, "B"]:
+        """Returns predictions on the ensemble's scale.
 
         When there are more rows than coalitions exist (up to 20 players), every coalition is
         computed once and looked up.
@@ -79,91 +90,65 @@ class Predictor:
             every = (codes[:, None] >> np.arange(n)) & 1 == 1
             # Sums of powers of two are exact in float32 up to 2^24.
             powers = (1 << np.arange(n)).astype(np.float32)
-            return self(every)[(coalitions @ powers).astype(np.int32)]
-        standardised = _in_chunks(self._weights, coalitions, self.double)
-        return self._mean + self._scale * standardised
+            return self.scaled(every)[(coalitions @ powers).astype(np.int32)]
+        return _in_chunks(self._weights, coalitions, self.double)
 
 
-def _fused(ensemble: Ensemble) -> dict[str, np.ndarray]:
-    """Folds the stacking weights into the arrays and all quadratic parts into one."""
-    process, quadratic = ensemble.process, ensemble.quadratic
-    kernel = process.kernel
-    by_process, by_quadratic, by_trees = ensemble.stack[:NETWORKS]
-    mix = member_mix(ensemble)
-    used = mix > 0
-    networks = Networks(**{name: array[used] for name, array in vars(ensemble.networks).items()})
-    mix = mix[used]
-    weights = {
-        "bias": np.asarray(
-            by_quadratic * quadratic.bias
-            + by_trees * ensemble.trees.level
-            + mix @ networks.bias
-            + by_process * kernel.constant * process.weights.sum()
-        ),
-        "linear": by_quadratic * quadratic.linear
-        + mix @ networks.linear
-        + by_process * kernel.slopes * (process.weights @ process.points),
-        "pairs": by_quadratic * quadratic.pairs + np.tensordot(mix, networks.pairs, 1),
-        "first": np.moveaxis(networks.first, 0, 1).reshape(len(kernel.slopes), -1),
-        "first_bias": networks.first_bias.reshape(-1),
-        "second": networks.second,
-        "second_bias": networks.second_bias,
-        "last": networks.last * mix[:, None],
-        "sizes": by_process * _by_size(process),
+def _parts(ensemble: Ensemble) -> dict[str, Weights]:
+    """Returns the weights of each learner that takes part and of their mixture."""
+    warp = ensemble.warp
+    nearest, meeting = warp.of_excess(np.array([NEAR_EXCESS, MEETING_EXCESS]))
+    mixture = {
+        "far": ensemble.far_mix,
+        "near": ensemble.near_mix,
+        "meeting": meeting,
+        "passage": PASSAGE,
+        "nearest": nearest,
+        "least": np.exp(-NEAR_EXCESS),
+        "logarithm": float(warp.kind == "log"),
+        "level": ensemble.level,
+        "spread": ensemble.spread,
     }
-    if by_process > 0:
-        weights |= _bumps(process, by_process)
-    if by_trees > 0:
-        weights |= _tables(ensemble.trees, by_trees, len(kernel.slopes))
-    return {name: np.asarray(array, np.float64) for name, array in weights.items()}
+    parts = {"mixture": mixture, "process": _process(ensemble.process)}
+    if ensemble.near is not None and ensemble.near_mix[1] > 0:
+        parts["near process"] = _process(ensemble.near)
+    if ensemble.far_mix[1] > 0 or ensemble.near_mix[2] > 0:
+        parts["networks"] = dict(vars(ensemble.networks))
+    return {
+        name: {key: np.asarray(array, np.float64) for key, array in part.items()}
+        for name, part in parts.items()
+    }
 
 
-def _by_size(process: Process) -> Float[np.ndarray, "n+1"]:
-    """Returns the process's function of the number of kept players, at 0, 1, ... n."""
-    n = len(process.kernel.slopes)
+def _process(fit: Fit) -> dict[str, Any]:
+    """Returns a process as a constant, a linear part, a part by size, and exponentials."""
+    process, kernel = fit.process, fit.process.kernel
+    points, share = process.points, fit.scale * process.weights
+    n = points.shape[1]
     ladder = np.where(np.arange(n) < np.arange(n + 1)[:, None], 1.0, -1.0)
-    return process.kernel.by_size(ladder, process.points) @ process.weights
-
-
-def _bumps(process: Process, share: float) -> dict[str, np.ndarray]:
-    """Returns the product parts of all components as ``exp(signs @ centres) @ heights``."""
-    kernel, points = process.kernel, process.points
     centres, heights = [], []
     for lengths, tilts, variance in zip(
         kernel.lengths, kernel.tilts, kernel.variances, strict=True
     ):
         centres.append(0.5 * (lengths * points - tilts).T)
         offset = tilts.sum() - 0.5 * points @ tilts - 0.5 * lengths.sum()
-        heights.append(share * variance * np.exp(offset) * process.weights)
+        heights.append(variance * np.exp(offset) * share)
     return {
+        "bias": fit.mean + kernel.constant * share.sum(),
+        "linear": kernel.slopes * (share @ points),
+        "sizes": kernel.by_size(ladder, points) @ share,
         "centres": _padded(np.concatenate(centres, axis=1)),
         "heights": _padded(np.concatenate(heights)),
+        "unit": fit.scale,
     }
 
 
-def _tables(trees: Trees, share: float, n: int) -> dict[str, np.ndarray]:
-    """Returns all leaves as one table and what finds a coalition's place in each part of it."""
-    merged = trees.merged(LEVELS)
-    count, size = merged.leaves.shape
-    return {
-        "leaves": share * merged.leaves.reshape(-1),
-        "powers": merged.powers(n),
-        "starts": np.arange(count) * size,
-    }
-
-
-def _precision(name: str, double: bool) -> type[np.floating]:
-    return np.float64 if double and name not in COARSE else np.float32
-
-
-def _folded(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns weights whose small exponents are split: quadratic terms here, the rest in `near`.
+def _folded(weights: Weights) -> Weights:
+    """Returns a process whose small exponents are split: quadratic terms, the rest in `near`.
 
     With signs s, a centre c and its height h: h exp(s.c) is h (1 + s.c + (s.c)^2 / 2) plus h times
     the tail of the series, and the first part is a quadratic function of s.
     """
-    if "centres" not in weights:
-        return weights
     centres, heights = weights["centres"], weights["heights"]
     small = (np.abs(centres).sum(axis=0) <= REACH) & (heights != 0)
     if not small.any():
@@ -172,7 +157,7 @@ def _folded(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     folded = weights | {
         "bias": weights["bias"] + share.sum(),
         "linear": weights["linear"] + near @ share,
-        "pairs": weights["pairs"] + 0.5 * (near * share) @ near.T,
+        "pairs": 0.5 * (near * share) @ near.T,
         "near": _padded(near),
         "near_heights": _padded(share),
     }
@@ -189,7 +174,7 @@ def _padded(columns: np.ndarray) -> np.ndarray:
     return np.pad(columns, [(0, 0)] * (columns.ndim - 1) + [(0, room)])
 
 
-def _lost(weights: dict[str, np.ndarray]) -> float:
+def _lost(weights: Weights) -> float:
     """Returns what single precision costs, in standard deviations, on sets of every size."""
     n = len(weights["linear"])
     shares = np.linspace(0.0, 1.0, PROBES)[:, None]
@@ -197,13 +182,14 @@ def _lost(weights: dict[str, np.ndarray]) -> float:
     signs = np.where(np.vstack([probes, ~np.eye(n, dtype=bool)]), 1.0, -1.0)
     rough = {name: part.astype(np.float32) for name, part in weights.items()}
     single = _smooth(rough, signs.astype(np.float32), np)
-    return float(np.abs(single - _smooth(weights, signs, np)).max())
+    return float(np.abs(single - _smooth(weights, signs, np)).max() / weights["unit"])
 
 
 def _smooth(weights: dict[str, Any], signs: Any, xp: Any) -> Any:
-    """Returns the quadratic part and the product parts; ``xp`` is numpy or jax.numpy."""
+    """Returns all of a process but its part by size; ``xp`` is numpy or jax.numpy."""
     total = weights["bias"] + signs @ weights["linear"]
-    total += ((signs @ weights["pairs"]) * signs).sum(-1)
+    if "pairs" in weights:
+        total += ((signs @ weights["pairs"]) * signs).sum(-1)
     if "centres" in weights:
         total += xp.exp(signs @ weights["centres"]) @ weights["heights"]
     if "near" in weights:
@@ -216,26 +202,30 @@ def _smooth(weights: dict[str, Any], signs: Any, xp: Any) -> Any:
 
 
 @jax.jit
-def _evaluate(weights: dict[str, jax.Array], coalitions: jax.Array) -> jax.Array:
-    signs = 2.0 * coalitions.astype(weights["linear"].dtype) - 1.0
-    total = _smooth(weights, signs, jnp)
-    total += weights["sizes"][coalitions.sum(-1, dtype=jnp.int32)]
-    members, width = weights["second_bias"].shape
-    if members:
-        coarse = signs.astype(jnp.float32)
-        hidden = jnp.tanh(coarse @ weights["first"] + weights["first_bias"])
-        for k in range(members):
-            inner = hidden[:, k * width : (k + 1) * width] @ weights["second"][k]
-            total += jnp.tanh(inner + weights["second_bias"][k]) @ weights["last"][k]
-    if "leaves" in weights:
-        # Sums of powers of two are exact in float32.
-        places = coalitions.astype(jnp.float32) @ weights["powers"] + weights["starts"]
-        total += weights["leaves"][places.astype(jnp.int32)].sum(-1)
-    return total
+def _evaluate(weights: dict[str, dict[str, jax.Array]], coalitions: jax.Array) -> jax.Array:
+    mixture = weights["mixture"]
+    signs = 2.0 * coalitions.astype(mixture["far"].dtype) - 1.0
+    kept = coalitions.sum(-1, dtype=jnp.int32)
+
+    def expected(name: str) -> jax.Array:
+        return _smooth(weights[name], signs, jnp) + weights[name]["sizes"][kept]
+
+    process = near = networks = expected("process")
+    if "near process" in weights:
+        lost = -jnp.log(jnp.maximum(expected("near process"), mixture["least"]))
+        pressed = jnp.where(lost < 0, lost, jnp.log1p(jnp.maximum(lost, 0.0)))
+        near = jnp.where(mixture["logarithm"] > 0, pressed, lost)
+    if "networks" in weights:
+        own = stream_output(weights["networks"], coalitions.astype(jnp.float32))
+        networks = mixture["level"] + mixture["spread"] * own
+    far = mixture["far"] @ jnp.stack([process, networks])
+    close = mixture["near"] @ jnp.stack([process, near, networks])
+    gate = jax.nn.sigmoid((mixture["meeting"] - far) / mixture["passage"])
+    return far + gate * (close - far)
 
 
 def _in_chunks(
-    weights: dict[str, jax.Array], coalitions: Bool[np.ndarray, "B n"], double: bool
+    weights: dict[str, dict[str, jax.Array]], coalitions: Bool[np.ndarray, "B n"], double: bool
 ) -> Float[np.ndarray, "B"]:
     count = len(coalitions)
     result = np.empty(count)

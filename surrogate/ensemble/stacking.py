@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from scipy.optimize import nnls
 
 __all__ = ["stacking_weights"]
@@ -18,7 +18,6 @@ def stacking_weights(
     held_out: Float[np.ndarray, "m l"],
     targets: Float[np.ndarray, "m"],
     weights: Float[np.ndarray, "m"],
-    rivals: Bool[np.ndarray, "l"],
 ) -> Float[np.ndarray, "l"]:
     """Returns the mixture of least held-out error: none negative, sum 1.
 
@@ -29,23 +28,15 @@ def stacking_weights(
         held_out: each learner's predictions of rows that it did not see.
         targets: what they predict.
         weights: of the rows, not negative, some positive.
-        rivals: learners of which only the one of least error takes part, since their predictions
-            cost most.
     """
     errors = (held_out - targets[:, None]) * np.sqrt(weights / weights.sum())[:, None]
     size = (errors**2).sum(axis=0)
-    candidates = ~rivals
-    if rivals.any():
-        candidates[np.flatnonzero(rivals)[size[rivals].argmin()]] = True
     result = np.zeros(len(size))
-    least = size[candidates].min()
-    if least == 0.0:
-        result[np.flatnonzero(candidates)[size[candidates].argmin()]] = 1.0
+    if (least := size.min()) == 0.0:
+        result[size.argmin()] = 1.0
         return result
     errors /= np.sqrt(least)
-    result[candidates] = _mixture(errors[:, candidates])
-    kept = result >= LEAST_WEIGHT
-    result[:] = 0.0
+    kept = _mixture(errors) >= LEAST_WEIGHT
     result[kept] = _mixture(errors[:, kept])
     return result
 

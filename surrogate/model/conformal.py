@@ -1,63 +1,77 @@
-"""Conformal half-widths: how far held-out predictions were off, by number of removed players."""
+"""Conformal intervals: how far held-out predictions were off, among sets that are as far gone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
-__all__ = ["Conformal"]
+__all__ = ["Conformal", "HalfWidths"]
 
-# A stratum with fewer held-out residuals takes in its neighbours'.
-FEWEST = 30
+# Held-out residuals that a half-width rests on: at least so many, and such a share of all.
+FEWEST, SHARE = 50, 0.1
+KNOTS = 25
+
+
+@dataclass(frozen=True, eq=False)
+class HalfWidths:
+    """Half-widths of intervals along the surrogate's scale, linear between knots.
+
+    Attributes:
+        places: predictions on the scale, ascending.
+        halves: half of the interval's width there, on the scale.
+    """
+
+    places: Float[np.ndarray, "k"]
+    halves: Float[np.ndarray, "k"]
+
+    def __call__(self, predicted: Float[np.ndarray, "B"]) -> Float[np.ndarray, "B"]:
+        """Returns the half-width of each prediction, on the scale."""
+        return np.interp(predicted, self.places, self.halves)
 
 
 @dataclass(frozen=True, eq=False)
 class Conformal:
-    """Absolute out-of-fold residuals and the stratum of each.
+    """Held-out predictions on the surrogate's scale and how far off each was.
 
     Attributes:
-        residuals: absolute, in the units of the utility, sorted by stratum.
-        removed: number of removed players of each.
+        predicted: ascending.
+        residuals: absolute, on the scale.
         weights: what each counts, 1 on average.
-        players: number of players.
     """
 
+    predicted: Float[np.ndarray, "m"]
     residuals: Float[np.ndarray, "m"]
-    removed: Int[np.ndarray, "m"]
     weights: Float[np.ndarray, "m"]
-    players: int
 
     @classmethod
     def of(
         cls,
-        residuals: Float[np.ndarray, "m"],
-        removed: Int[np.ndarray, "m"],
-        players: int,
+        predicted: Float[np.ndarray, "m"],
+        measured: Float[np.ndarray, "m"],
         weights: Float[np.ndarray, "m"] | None = None,
     ) -> Conformal:
-        """Builds it from out-of-fold residuals in any order and of any sign.
+        """Builds it from out-of-fold predictions in any order.
 
         Args:
-            residuals: measured less predicted.
-            removed: number of removed players of each.
-            players: number of players.
+            predicted: places on the scale.
+            measured: the true ones.
             weights: positive; equal when omitted.
         """
-        order = np.argsort(removed, kind="stable")
-        share = np.ones(len(residuals)) if weights is None else weights / weights.mean()
-        removed = np.asarray(removed, np.int64)
-        return cls(np.abs(residuals)[order], removed[order], share[order], players)
+        order = np.argsort(predicted, kind="stable")
+        share = np.ones(len(predicted)) if weights is None else weights / weights.mean()
+        return cls(predicted[order], np.abs(measured - predicted)[order], share[order])
 
-    def half_widths(self, level: float) -> Float[np.ndarray, "strata"]:
-        """Returns the half-width of the interval for 0, 1, ... n removed players.
+    def half_widths(self, level: float) -> HalfWidths:
+        """Returns the half-widths of intervals that hold the truth with the given probability.
 
-        It is the ``(c + 1) level``-th smallest of the ``c`` residuals of the stratum (Vovk et al.
-        2005; cross-conformal: Vovk 2015), between two of them by linear interpolation (Beran &
-        Hall 1993): rounded up, strata of a few dozen would cover a point or two more than asked
-        for. While they are too few, the strata of one more and one less removed player are pooled
-        with it, and so on outwards. Weights count residuals as so many.
+        At a knot it is the ``(c + 1) level``-th smallest of the ``c`` residuals of the nearest
+        predictions (Vovk et al. 2005; cross-conformal: Vovk 2015), between two of them by linear
+        interpolation (Beran & Hall 1993). What is near on the scale is about equally hard to
+        predict, so that sets beside the whole model get narrow intervals and wild sets wide ones
+        (locally weighted conformal prediction; Lei et al., JASA 2018, section 5.2). Weights count
+        residuals as so many.
 
         Raises:
             ValueError: if the level is outside (0, 1) or needs more residuals than there are.
@@ -65,25 +79,34 @@ class Conformal:
         if not 0.0 < level < 1.0:
             raise ValueError(f"level must lie between 0 and 1, got {level}; try 0.95")
         least = _least_count(level)
-        if least > self._count(np.ones(len(self.residuals), bool)):
+        count = len(self.residuals)
+        if least > self._count(np.ones(count, bool)):
             raise ValueError(
                 f"level {level} needs at least {least} measured coalitions,"
-                f" got {len(self.residuals)}; measure more or lower the level"
+                f" got {count}; measure more or lower the level"
             )
-        enough = max(least, FEWEST)
-        widths = np.empty(self.players + 1)
-        for stratum in range(self.players + 1):
-            reach = 0
-            near = self.removed == stratum
-            while self._count(near) < enough and reach < self.players:
-                reach += 1
-                near = np.abs(self.removed - stratum) <= reach
+        window = min(count, max(least, FEWEST, round(SHARE * count)))
+        knots = np.unique(np.linspace(0, count - 1, KNOTS).round().astype(int))
+        halves = np.empty(len(knots))
+        for knot, place in enumerate(knots):
+            room = window
+            near = self._around(place, room)
+            while self._count(near) < least:
+                room += 1
+                near = self._around(place, room)
             order = np.argsort(self.residuals[near])
             share = self.weights[near][order]
             # The utility asked for takes a place among them, of a weight as they have it.
             below = np.cumsum(share) / (share.sum() * (1.0 + 1.0 / self._count(near)))
-            widths[stratum] = np.interp(level, below, self.residuals[near][order])
-        return widths
+            halves[knot] = np.interp(level, below, self.residuals[near][order])
+        return HalfWidths(self.predicted[knots], halves)
+
+    def _around(self, place: int, room: int) -> Bool[np.ndarray, "m"]:
+        count = len(self.residuals)
+        start = int(np.clip(place - room // 2, 0, max(count - room, 0)))
+        rows = np.zeros(count, bool)
+        rows[start : start + room] = True
+        return rows
 
     def _count(self, rows: Bool[np.ndarray, "m"]) -> float:
         """Returns how many residuals of equal weight would tell as much (Kish 1965)."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -14,11 +13,12 @@ from sklearn.linear_model import RidgeCV
 from shapley.regression.pairwise_ridge import pair_features
 from surrogate.model.conformal import Conformal
 from surrogate.model.regressor import SurrogateRegressor
-from surrogate.model.scores import Scores, by_stratum, score
+from surrogate.model.scores import ExcessScores, Scores, by_excess, by_stratum, score
 
 __all__ = ["BASELINES", "SURROGATE", "Evaluation", "evaluate", "gradient_boosting", "ridge_pairs"]
 
 SURROGATE = "surrogate"
+EDGES = (0.5, 1.0, 2.0)  # nats
 Learner = Callable[
     [Bool[np.ndarray, "m n"], Float[np.ndarray, "m"], Bool[np.ndarray, "B n"]],
     Float[np.ndarray, "B"],
@@ -79,6 +79,8 @@ class Evaluation:
         level: nominal level of the surrogate's intervals.
         coverage: share of held-out utilities inside intervals calibrated on the other folds;
             None where there are too few coalitions for the level.
+        by_excess: the surrogate's scores by how much worse than the whole model sets are.
+        within: the same of all sets below the middle edge, which are the ones to ask about.
     """
 
     players: int
@@ -88,37 +90,8 @@ class Evaluation:
     strata: dict[str, dict[int, Scores]]
     level: float
     coverage: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns plain JSON types."""
-        return {
-            "players": self.players,
-            "coalitions": self.coalitions,
-            "folds": self.folds,
-            "overall": {name: scores.to_dict() for name, scores in self.overall.items()},
-            "strata": {
-                name: {str(removed): scores.to_dict() for removed, scores in rows.items()}
-                for name, rows in self.strata.items()
-            },
-            "level": self.level,
-            "coverage": self.coverage,
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
-        """Builds it from what ``to_dict`` returned."""
-        return cls(
-            players=data["players"],
-            coalitions=data["coalitions"],
-            folds=data["folds"],
-            overall={name: Scores(**scores) for name, scores in data["overall"].items()},
-            strata={
-                name: {int(removed): Scores(**scores) for removed, scores in rows.items()}
-                for name, rows in data["strata"].items()
-            },
-            level=data["level"],
-            coverage=data["coverage"],
-        )
+    by_excess: tuple[ExcessScores, ...] = ()
+    within: ExcessScores | None = None
 
 
 def evaluate(
@@ -128,6 +101,7 @@ def evaluate(
     removed: Int[np.ndarray, "m"] | None = None,
     *,
     level: float = 0.95,
+    edges: Sequence[float] = EDGES,
 ) -> Evaluation:
     """Scores a fitted surrogate and the baselines by the surrogate's own folds.
 
@@ -137,6 +111,8 @@ def evaluate(
         y: their utilities.
         removed: the stratum of each row; the number of removed players when omitted.
         level: of the intervals whose coverage is measured.
+        edges: of excess over the whole model, in units of the utility; the middle one bounds
+            what is near.
 
     Raises:
         ValueError: if the rows are not those of the fit.
@@ -158,6 +134,11 @@ def evaluate(
             rows = fold == k
             predicted[rows] = learner(coalitions[~rows], utilities[~rows], coalitions[rows])
         predictions[name] = predicted
+    ends = _held_out_ends(regressor, utilities, level)
+    whole = regressor.ensemble_.warp.whole
+    middle = edges[len(edges) // 2]
+    near = by_excess(held_out, utilities, whole, (middle,), level, ends)
+    inside = None if ends is None else (ends[0] <= utilities) & (utilities <= ends[1])
     return Evaluation(
         players=coalitions.shape[1],
         coalitions=len(utilities),
@@ -167,23 +148,24 @@ def evaluate(
             name: by_stratum(values, utilities, strata) for name, values in predictions.items()
         },
         level=level,
-        coverage=_coverage(utilities - held_out, (~coalitions).sum(axis=1), fold, level),
+        coverage=None if inside is None else float(inside.mean()),
+        by_excess=by_excess(held_out, utilities, whole, edges, level, ends),
+        within=near[0] if near[0].below is not None else None,
     )
 
 
-def _coverage(
-    errors: Float[np.ndarray, "m"],
-    removed: Int[np.ndarray, "m"],
-    fold: Int[np.ndarray, "m"],
-    level: float,
-) -> float | None:
-    inside = np.empty(len(errors), dtype=bool)
-    players = int(removed.max())
+def _held_out_ends(
+    regressor: SurrogateRegressor, utilities: Float[np.ndarray, "m"], level: float
+) -> tuple[Float[np.ndarray, "m"], Float[np.ndarray, "m"]] | None:
+    """Returns the ends of each row's interval, calibrated on the other folds."""
+    warp, fold, held_out = regressor.ensemble_.warp, regressor.folds_, regressor.out_of_fold_
+    predicted, measured = warp.to_scale(held_out), warp.to_scale(utilities)
+    lower, upper = np.empty_like(utilities), np.empty_like(utilities)
     for k in range(int(fold.max()) + 1):
         rows = fold == k
         try:
-            widths = Conformal.of(errors[~rows], removed[~rows], players).half_widths(level)
+            half = Conformal.of(predicted[~rows], measured[~rows]).half_widths(level)
         except ValueError:
             return None
-        inside[rows] = np.abs(errors[rows]) <= widths[removed[rows]]
-    return float(inside.mean())
+        lower[rows], upper[rows] = warp.around(held_out[rows], half)
+    return lower, upper

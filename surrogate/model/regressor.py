@@ -9,54 +9,56 @@ from jaxtyping import Float
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from surrogate.ensemble.ensemble import LEARNERS, FitSettings, fit_ensemble
+from surrogate.ensemble.ensemble import FAR, NEAR, Ensemble, FitSettings, fit_ensemble
+from surrogate.ensemble.network import MOST_STEPS
 from surrogate.ensemble.prediction import Predictor
 from surrogate.model.conformal import Conformal
 from surrogate.model.scores import score
 
-__all__ = ["SurrogateRegressor"]
+__all__ = ["SurrogateRegressor", "stack_of"]
+
+EPOCHS = 300
 
 
 class SurrogateRegressor(RegressorMixin, BaseEstimator):
     """Predicts the utility of any coalition from measured ones.
 
-    A Gaussian process with an influence of its own for each player, boosted trees, neural
-    networks (linear, pairwise and multilayer perceptron terms) and a ridge regression with pairs,
-    mixed by out-of-fold error. It computes on the CPU unless JAX is configured otherwise.
+    Gaussian processes with an influence of its own for each player and networks with a residual
+    stream, learnt on a logarithmic scale of the excess over the whole model and mixed by
+    out-of-fold error (see :mod:`surrogate.ensemble.ensemble`). The row of all players, if it is
+    measured, is what excess is counted from; otherwise the best row. It computes on the CPU unless
+    JAX is configured otherwise.
 
     Args:
-        members: neural members of the final fit, at least 2; there is one for each of three
-            penalties in any case.
-        folds: cross-validation folds, at least 2.
-        width: units of each of a member's two hidden layers.
-        steps: optimiser steps; None for 800, growing with the number of rows beyond 1,000.
+        folds: cross-validation folds, at least 2; as many networks are trained.
+        width: of a network's residual stream.
+        steps: optimiser steps; None for as many as the rows are worth, 4,000 at most.
         batch: rows of an optimiser step.
-        process_points: most coalitions that the Gaussian process remembers. Prediction time
-            grows with it.
+        process_points: most coalitions that a Gaussian process remembers. Prediction time grows
+            with it.
         seed: of every random stream.
 
     Attributes:
         ensemble_: the fitted ensemble.
         predictor_: the same, ready to predict.
         out_of_fold_: prediction of each row by learners that did not see it, in utility units.
+        learners_out_of_fold_: the same of each learner, by its name.
         folds_: the fold of each row.
         scores_: R², Spearman and mean absolute error of ``out_of_fold_``.
-        conformal_: held-out residuals by number of removed players.
-        stack_: weight of each kind of learner.
+        conformal_: how far held-out predictions were off, on the ensemble's scale.
+        stack_: weight of each learner near the whole model, and far from it.
         n_features_in_: number of players.
     """
 
     def __init__(
         self,
-        members: int = 6,
-        folds: int = 10,
-        width: int = 64,
+        folds: int = 5,
+        width: int = 8,
         steps: int | None = None,
-        batch: int = 128,
+        batch: int = 64,
         process_points: int = 2048,
         seed: int = 0,
     ) -> None:
-        self.members = members
         self.folds = folds
         self.width = width
         self.steps = steps
@@ -83,18 +85,21 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
         weights = _weights(sample_weight, len(coalitions))
         settings = self._settings(coalitions, weights)
         fitted = fit_ensemble(coalitions, utilities, weights, settings)
-        ensemble, held_out, fold = fitted.ensemble, fitted.held_out, fitted.fold
+        ensemble = fitted.ensemble
+        warp = ensemble.warp
         used = weights > 0
-        removed = (~coalitions).sum(axis=1)
         self.n_features_in_ = coalitions.shape[1]
         self.ensemble_ = ensemble
         self.predictor_ = Predictor(ensemble)
-        self.out_of_fold_ = held_out
-        self.folds_ = fold
-        self.scores_ = score(held_out[used], utilities[used], weights[used])
-        self.stack_ = dict(zip(LEARNERS, map(float, ensemble.stack), strict=True))
+        self.out_of_fold_ = warp.to_utility(fitted.held_out)
+        self.learners_out_of_fold_ = {
+            name: warp.to_utility(part) for name, part in zip(NEAR, fitted.learners.T, strict=True)
+        }
+        self.folds_ = fitted.fold
+        self.scores_ = score(self.out_of_fold_[used], utilities[used], weights[used])
+        self.stack_ = stack_of(ensemble)
         self.conformal_ = Conformal.of(
-            (utilities - held_out)[used], removed[used], self.n_features_in_, weights[used]
+            fitted.held_out[used], warp.to_scale(utilities)[used], weights[used]
         )
         return self
 
@@ -108,17 +113,30 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
     ) -> tuple[Float[np.ndarray, "B"], Float[np.ndarray, "B"]]:
         """Returns lower and upper bounds that hold the utility with the given probability.
 
-        The half-width depends on the number of removed players; see ``Conformal``. Valid for
-        coalitions drawn like the measured ones of that number; a coalition that a search chose
-        because its prediction is high is not such a draw.
+        The interval is wider the farther a set is expected to be from the whole model; see
+        ``Conformal``. Valid for coalitions drawn like the measured ones that are as far; a
+        coalition that a search chose because its prediction is high is not such a draw.
 
         Raises:
             ValueError: if there are too few measured coalitions for the level.
         """
-        coalitions = self._known(X)
-        half = self.conformal_.half_widths(level)[(~coalitions).sum(axis=1)]
-        middle = self.predictor_(coalitions)
-        return middle - half, middle + half
+        return self.bounds(self.predictor_(self._known(X)), level)
+
+    def bounds(
+        self, predicted: Float[np.ndarray, "B"], level: float = 0.95
+    ) -> tuple[Float[np.ndarray, "B"], Float[np.ndarray, "B"]]:
+        """Returns the bounds of :meth:`predict_interval` for utilities that were predicted.
+
+        Args:
+            predicted: what :meth:`predict` returned.
+            level: probability that the bounds hold the utility.
+
+        Raises:
+            ValueError: if there are too few measured coalitions for the level.
+        """
+        check_is_fitted(self, "ensemble_")
+        half_widths = self.conformal_.half_widths(level)
+        return self.ensemble_.warp.around(np.asarray(predicted, np.float64), half_widths)
 
     def _known(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "ensemble_")
@@ -131,23 +149,21 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
         return coalitions
 
     def _settings(self, coalitions: np.ndarray, weights: np.ndarray) -> FitSettings:
-        least = {"members": 2, "folds": 2, "width": 1, "batch": 1, "process_points": 1, "seed": 0}
+        least = {"folds": 2, "width": 1, "batch": 1, "process_points": 1, "seed": 0}
         for name, bound in least.items():
             value = getattr(self, name)
             if not isinstance(value, int | np.integer) or value < bound:
                 raise ValueError(f"{name} must be an integer of at least {bound}, got {value!r}")
-        if self.steps is not None and self.steps < 2:
-            raise ValueError(f"steps must be at least 2, got {self.steps}; try 800")
+        if self.steps is not None and not 2 <= self.steps <= MOST_STEPS:
+            raise ValueError(f"steps must be 2 to {MOST_STEPS}, got {self.steps}; try {MOST_STEPS}")
         different = len(np.unique(coalitions[weights > 0], axis=0))
         if different < 2 * self.folds:
             raise ValueError(
                 f"X must hold at least {2 * self.folds} distinct coalitions of positive weight"
                 f" for {self.folds} folds, got {different}; measure more or lower folds"
             )
-        rows = len(coalitions)
-        steps = self.steps or int(800 * min(4.0, max(1.0, np.sqrt(rows / 1000))))
+        steps = self.steps or int(np.clip(EPOCHS * len(coalitions) / self.batch, 200, MOST_STEPS))
         return FitSettings(
-            members=int(self.members),
             folds=int(self.folds),
             width=int(self.width),
             steps=steps,
@@ -155,6 +171,18 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
             process_points=int(self.process_points),
             seed=int(self.seed),
         )
+
+
+def stack_of(ensemble: Ensemble) -> dict[str, dict[str, float]]:
+    """Returns the weight of each learner near the whole model and far from it.
+
+    Args:
+        ensemble: fitted.
+    """
+    return {
+        "near": dict(zip(NEAR, map(float, ensemble.near_mix), strict=True)),
+        "far": dict(zip(FAR, map(float, ensemble.far_mix), strict=True)),
+    }
 
 
 def _coalitions(X: Any) -> np.ndarray:

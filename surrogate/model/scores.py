@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import rankdata
 
-__all__ = ["Scores", "by_stratum", "score"]
+__all__ = ["ExcessScores", "Scores", "by_excess", "by_stratum", "score"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,71 @@ class Scores:
     def to_dict(self) -> dict[str, Any]:
         """Returns plain JSON types."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class ExcessScores:
+    """How well predictions meet utilities of sets that are about as much worse than the whole.
+
+    Attributes:
+        above: least excess over the whole model, in units of the utility; None for no bound.
+        below: the excess that they do not reach; None for no bound.
+        scores: of the predictions.
+        off: share ``level`` of the predictions is off by no more than this.
+        coverage: share inside intervals calibrated on other folds; None where there are too few.
+        half_width: median of half the intervals' widths; None where there are none.
+    """
+
+    above: float | None
+    below: float | None
+    scores: Scores
+    off: float
+    coverage: float | None
+    half_width: float | None
+
+
+def by_excess(
+    predicted: Float[np.ndarray, "m"],
+    measured: Float[np.ndarray, "m"],
+    whole: float,
+    edges: Sequence[float],
+    level: float,
+    ends: tuple[Float[np.ndarray, "m"], Float[np.ndarray, "m"]] | None = None,
+) -> tuple[ExcessScores, ...]:
+    """Returns the scores of sets between edges of their measured excess, empty ones left out.
+
+    Args:
+        predicted: utilities, one a coalition.
+        measured: utilities of the same coalitions.
+        whole: utility of the whole model.
+        edges: ascending, in units of the utility.
+        level: of the intervals.
+        ends: lower and upper ends of intervals.
+    """
+    excess = whole - measured
+    bounds = [None, *edges, None]
+    found = []
+    for above, below in pairwise(bounds):
+        rows = np.full(len(excess), True) if above is None else excess >= above
+        rows = rows if below is None else rows & (excess < below)
+        if not rows.any():
+            continue
+        coverage = half_width = None
+        if ends is not None:
+            lower, upper = (end[rows] for end in ends)
+            coverage = float(((lower <= measured[rows]) & (measured[rows] <= upper)).mean())
+            half_width = float(np.median(upper - lower)) / 2.0
+        found.append(
+            ExcessScores(
+                above,
+                below,
+                score(predicted[rows], measured[rows]),
+                float(np.quantile(np.abs(predicted - measured)[rows], level)),
+                coverage,
+                half_width,
+            )
+        )
+    return tuple(found)
 
 
 def score(

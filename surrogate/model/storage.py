@@ -14,19 +14,19 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from shapley.regression.pairwise_ridge import PairwiseRidge
-from surrogate.ensemble.ensemble import LEARNERS, Ensemble
+from surrogate.ensemble.ensemble import Ensemble
 from surrogate.ensemble.network import Networks
 from surrogate.ensemble.prediction import Predictor
-from surrogate.ensemble.trees import Trees
+from surrogate.ensemble.processes import Fit
+from surrogate.ensemble.warp import Warp
 from surrogate.model.conformal import Conformal
-from surrogate.model.regressor import SurrogateRegressor
+from surrogate.model.regressor import SurrogateRegressor, stack_of
 from surrogate.model.scores import Scores
 from surrogate.process.kernel import Kernel, Process
 
 __all__ = ["SCHEMA", "SurrogateNotFound", "SurrogateUnreadable", "load", "save"]
 
-SCHEMA = 2
+SCHEMA = 3
 METADATA = "surrogate.json"
 
 
@@ -55,25 +55,27 @@ def save(regressor: SurrogateRegressor, directory: str | os.PathLike[str]) -> Pa
     arrays: dict[str, np.ndarray] = {
         "out_of_fold": regressor.out_of_fold_,
         "folds": regressor.folds_,
-        "conformal.residuals": regressor.conformal_.residuals,
-        "conformal.removed": regressor.conformal_.removed,
-        "conformal.weights": regressor.conformal_.weights,
-        "stack": ensemble.stack,
+        **{f"learner.{name}": part for name, part in regressor.learners_out_of_fold_.items()},
+        **{f"conformal.{name}": part for name, part in vars(regressor.conformal_).items()},
+        **{f"networks.{name}": part for name, part in vars(ensemble.networks).items()},
+        "far_mix": ensemble.far_mix,
+        "near_mix": ensemble.near_mix,
     }
-    numbers: dict[str, float] = {"mean": ensemble.mean, "scale": ensemble.scale}
-    parts: dict[str, object] = {
-        "kernel": ensemble.process.kernel,
-        "process": ensemble.process,
-        "quadratic": ensemble.quadratic,
-        "trees": ensemble.trees,
-        "networks": ensemble.networks,
-    }
-    for name, part in parts.items():
-        for field, value in vars(part).items():
+    numbers: dict[str, float] = {"level": ensemble.level, "spread": ensemble.spread}
+    for name, fit in (("process", ensemble.process), ("near", ensemble.near)):
+        if fit is None:
+            continue
+        arrays[f"{name}.held_out"] = fit.held_out
+        arrays[f"{name}.points"], arrays[f"{name}.weights"] = (
+            fit.process.points,
+            fit.process.weights,
+        )
+        numbers[f"{name}.mean"], numbers[f"{name}.scale"] = fit.mean, fit.scale
+        for field, value in vars(fit.process.kernel).items():
             if isinstance(value, np.ndarray):
-                arrays[f"{name}.{field}"] = value
-            elif not isinstance(value, Kernel):
-                numbers[f"{name}.{field}"] = float(value)
+                arrays[f"{name}.kernel.{field}"] = value
+            else:
+                numbers[f"{name}.kernel.{field}"] = float(value)
 
     weights = f"weights-{uuid.uuid4().hex[:12]}.safetensors"
     _replace(
@@ -87,7 +89,7 @@ def save(regressor: SurrogateRegressor, directory: str | os.PathLike[str]) -> Pa
         "weights": weights,
         "players": regressor.n_features_in_,
         "parameters": {name: _plain(value) for name, value in regressor.get_params().items()},
-        "learners": list(LEARNERS),
+        "warp": asdict(ensemble.warp),
         "scores": asdict(regressor.scores_),
         "numbers": numbers,
     }
@@ -126,8 +128,6 @@ def load(directory: str | os.PathLike[str]) -> SurrogateRegressor:
 
 
 def _rebuild(metadata: dict[str, Any], arrays: dict[str, np.ndarray]) -> SurrogateRegressor:
-    if metadata["learners"] != list(LEARNERS):
-        raise ValueError("other learners")
     numbers = metadata["numbers"]
 
     def part(name: str) -> dict[str, Any]:
@@ -139,29 +139,38 @@ def _rebuild(metadata: dict[str, Any], arrays: dict[str, np.ndarray]) -> Surroga
             if key.startswith(prefix)
         }
 
+    def fit(name: str) -> Fit:
+        found = part(name)
+        process = Process(Kernel(**part(f"{name}.kernel")), found["points"], found["weights"])
+        return Fit(process, found["mean"], found["scale"], found["held_out"])
+
     regressor = SurrogateRegressor(**metadata["parameters"])
     regressor.n_features_in_ = int(metadata["players"])
     regressor.ensemble_ = Ensemble(
-        mean=numbers["mean"],
-        scale=numbers["scale"],
-        process=Process(kernel=Kernel(**part("kernel")), **part("process")),
-        quadratic=PairwiseRidge(**part("quadratic")),
-        trees=Trees(**part("trees")),
+        warp=_warp(metadata["warp"]),
+        process=fit("process"),
+        near=fit("near") if "near.mean" in numbers else None,
         networks=Networks(**part("networks")),
-        stack=arrays["stack"],
+        level=numbers["level"],
+        spread=numbers["spread"],
+        far_mix=arrays["far_mix"],
+        near_mix=arrays["near_mix"],
     )
     regressor.predictor_ = Predictor(regressor.ensemble_)
     regressor.out_of_fold_ = arrays["out_of_fold"]
+    regressor.learners_out_of_fold_ = part("learner")
     regressor.folds_ = arrays["folds"]
     regressor.scores_ = Scores(**metadata["scores"])
-    regressor.stack_ = dict(zip(LEARNERS, map(float, arrays["stack"]), strict=True))
-    regressor.conformal_ = Conformal(
-        arrays["conformal.residuals"],
-        arrays["conformal.removed"],
-        arrays["conformal.weights"],
-        regressor.n_features_in_,
-    )
+    regressor.stack_ = stack_of(regressor.ensemble_)
+    regressor.conformal_ = Conformal(**part("conformal"))
     return regressor
+
+
+def _warp(data: dict[str, Any]) -> Warp:
+    warp = Warp(float(data["whole"]), float(data["unit"]), data["kind"])
+    if warp.kind not in ("log", "raw") or not warp.unit > 0:
+        raise ValueError("another scale")
+    return warp
 
 
 def _replace(target: Path, write: Callable[[Path], object]) -> None:

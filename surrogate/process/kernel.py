@@ -183,6 +183,7 @@ def fit_kernel(
     iterations: int,
     components: int = 1,
     tilted: bool = True,
+    start: Kernel | None = None,
 ) -> Kernel:
     """Returns the kernel of the largest penalised marginal likelihood; see `fit_process`.
 
@@ -193,6 +194,7 @@ def fit_kernel(
         iterations: most L-BFGS iterations.
         components: product parts of the kernel, 1 or 2.
         tilted: whether the game may be wilder where a player is gone.
+        start: a kernel of as many components to begin at; the prior's middle when omitted.
     """
     n = signs.shape[1]
     mean, spread = _prior(n, components, TILT_SPREAD if tilted else NO_SPREAD)
@@ -207,7 +209,7 @@ def fit_kernel(
     bounds[-1] = np.log(LEAST_NOISE), 1.0
     found = minimize(
         objective,
-        np.clip(mean, bounds[:, 0], bounds[:, 1]),
+        np.clip(mean if start is None else _pack(start), bounds[:, 0], bounds[:, 1]),
         jac=True,
         method="L-BFGS-B",
         bounds=bounds,
@@ -231,6 +233,12 @@ def _prior(
     mean += [np.log(0.5 / n) * ones, np.log([0.03, 3.0 / n, 1.0, 1e-3])]
     spread += [SLOPE_SPREAD * ones, np.array([2.0, 1.0, MISC_SPREAD, MISC_SPREAD])]
     return np.concatenate(mean), np.concatenate(spread)
+
+
+def _pack(kernel: Kernel) -> Float[np.ndarray, "h"]:
+    blocks = [np.log(kernel.lengths), kernel.tilts, np.log(kernel.variances)[:, None]]
+    rest = [kernel.curve, kernel.bend, kernel.constant, kernel.noise]
+    return np.concatenate([np.hstack(blocks).ravel(), np.log(kernel.slopes), np.log(rest)])
 
 
 def _unpack(theta: Float[np.ndarray, "h"], n: int, components: int) -> Kernel:

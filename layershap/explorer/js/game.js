@@ -28,7 +28,8 @@ export class Game {
     const { sign } = this.data;
     const fact = this.known.get(kept.join(""));
     const utility = this.surrogate.predict(kept);
-    const half = this.surrogate.halfWidth(kept);
+    const ends = this.surrogate.interval(utility);
+    if (ends !== null && sign < 0) ends.reverse();
     const predicted = sign * utility;
     return {
       removed: removedCount(kept),
@@ -36,8 +37,8 @@ export class Game {
       utility: fact ? fact.utility : utility,
       value: fact ? fact.value : predicted,
       predicted,
-      lower: half === null ? null : predicted - half,
-      upper: half === null ? null : predicted + half,
+      lower: ends === null ? null : sign * ends[0],
+      upper: ends === null ? null : sign * ends[1],
       verified: this.verified.get(removedPlayers(kept).join()) ?? null,
     };
   }

@@ -1,4 +1,4 @@
-// The surrogate in the browser: the sum that surrogate/prediction.py computes, in doubles.
+// The surrogate in the browser: what surrogate/ensemble/prediction.py computes, in doubles.
 
 import { coalitions, numbers } from "./decode.js";
 
@@ -6,36 +6,30 @@ import { coalitions, numbers } from "./decode.js";
 export class Surrogate {
   constructor(data, players) {
     this.players = players;
-    this.mean = data.mean;
-    this.scale = data.scale;
+    this.warp = data.warp;
     this.level = data.level;
-    this.half = data.half;
+    this.halfWidths = data.half_widths;
     this.checks = data.checks;
-    const parts = {};
-    for (const [name, packed] of Object.entries(data.arrays)) parts[name] = numbers(packed);
-    this.parts = parts;
-    const [members, width] = data.arrays.second_bias.shape;
-    this.members = members;
-    this.width = width;
-    this.points = parts.heights ? parts.heights.length : 0;
-    this.tables = parts.starts ? parts.starts.length : 0;
+    this.learners = {};
+    for (const [learner, arrays] of Object.entries(data.learners)) {
+      const parts = {};
+      for (const [name, packed] of Object.entries(arrays)) parts[name] = numbers(packed);
+      this.learners[learner] = parts;
+    }
     this.signs = new Float64Array(players);
-    this.exponents = new Float64Array(this.points);
-    this.hidden = new Float64Array(members * width);
-    this.places = new Float64Array(this.tables);
   }
 
   /** Returns the predicted utility: higher is better. */
   predict(kept) {
-    for (let i = 0; i < this.players; i++) this.signs[i] = kept[i] ? 1 : -1;
-    const total =
-      this.quadratic() + this.bySize(kept) + this.networks() + this.process() + this.trees(kept);
-    return this.mean + this.scale * total;
+    return this.toUtility(this.scaled(kept));
   }
 
-  /** Returns half the width of the interval, or null where there are too few measurements. */
-  halfWidth(kept) {
-    return this.half === null ? null : this.half[removedCount(kept)];
+  /** Returns lower and upper utility of the interval around a prediction, or null without one. */
+  interval(utility) {
+    if (this.halfWidths === null) return null;
+    const place = this.toScale(utility);
+    const half = interpolated(place, this.halfWidths.places, this.halfWidths.halves);
+    return [this.toUtility(place + half), this.toUtility(place - half)];
   }
 
   /** Returns the largest difference from Python on the coalitions that came with the weights. */
@@ -45,70 +39,88 @@ export class Surrogate {
     return Math.max(...found.map((value, row) => Math.abs(value - wanted[row])));
   }
 
-  quadratic() {
+  toScale(utility) {
+    const { whole, unit, kind } = this.warp;
+    const excess = (whole - utility) / unit;
+    return kind === "raw" || excess < 0 ? excess : Math.log1p(excess);
+  }
+
+  toUtility(place) {
+    const { whole, unit, kind } = this.warp;
+    const excess = kind === "raw" || place < 0 ? place : Math.expm1(Math.min(place, 80));
+    return whole - unit * excess;
+  }
+
+  scaled(kept) {
+    for (let i = 0; i < this.players; i++) this.signs[i] = kept[i] ? 1 : -1;
+    const { mixture, networks: members } = this.learners;
+    const near = this.learners["near process"];
+    const process = this.process(this.learners.process, kept);
+    const networks = members
+      ? mixture.level[0] + mixture.spread[0] * this.networks(members, kept)
+      : process;
+    let beside = process;
+    if (near) {
+      const lost = -Math.log(Math.max(this.process(near, kept), mixture.least[0]));
+      beside = mixture.logarithm[0] && lost >= 0 ? Math.log1p(lost) : lost;
+    }
+    const far = mixture.far[0] * process + mixture.far[1] * networks;
+    const close =
+      mixture.near[0] * process + mixture.near[1] * beside + mixture.near[2] * networks;
+    const gate = 1 / (1 + Math.exp((far - mixture.meeting[0]) / mixture.passage[0]));
+    return far + gate * (close - far);
+  }
+
+  process({ bias, linear, sizes, centres, heights }, kept) {
     const { signs, players: n } = this;
-    const { bias, linear, pairs } = this.parts;
-    let total = bias[0];
+    const points = heights.length;
+    let total = bias[0] + sizes[n - removedCount(kept)];
+    const exponents = new Float64Array(points);
     for (let i = 0; i < n; i++) {
-      let row = linear[i];
-      for (let j = 0; j < n; j++) row += pairs[i * n + j] * signs[j];
-      total += signs[i] * row;
-    }
-    return total;
-  }
-
-  bySize(kept) {
-    return this.parts.sizes[this.players - removedCount(kept)];
-  }
-
-  networks() {
-    const { signs, players: n, members, width, hidden } = this;
-    const { first, first_bias: firstBias, second, second_bias: secondBias, last } = this.parts;
-    const across = members * width;
-    hidden.set(firstBias);
-    for (let i = 0; i < n; i++) {
-      for (let u = 0; u < across; u++) hidden[u] += signs[i] * first[i * across + u];
-    }
-    for (let u = 0; u < across; u++) hidden[u] = Math.tanh(hidden[u]);
-    let total = 0;
-    const inner = new Float64Array(width);
-    for (let k = 0; k < members; k++) {
-      inner.set(secondBias.subarray(k * width, (k + 1) * width));
-      for (let u = 0; u < width; u++) {
-        const row = (k * width + u) * width;
-        for (let v = 0; v < width; v++) inner[v] += hidden[k * width + u] * second[row + v];
-      }
-      for (let v = 0; v < width; v++) total += Math.tanh(inner[v]) * last[k * width + v];
-    }
-    return total;
-  }
-
-  process() {
-    const { signs, players: n, points, exponents } = this;
-    if (!points) return 0;
-    const { centres, heights } = this.parts;
-    exponents.fill(0);
-    for (let i = 0; i < n; i++) {
+      total += signs[i] * linear[i];
       const row = i * points;
       for (let p = 0; p < points; p++) exponents[p] += signs[i] * centres[row + p];
     }
-    let total = 0;
     for (let p = 0; p < points; p++) total += Math.exp(exponents[p]) * heights[p];
     return total;
   }
 
-  trees(kept) {
-    const { players: n, tables, places } = this;
-    if (!tables) return 0;
-    const { powers, starts, leaves } = this.parts;
-    places.set(starts);
-    for (let i = 0; i < n; i++) {
-      if (kept[i]) for (let t = 0; t < tables; t++) places[t] += powers[i * tables + t];
-    }
+  networks({ start, read, offset, write, out, linear, bias }, kept) {
+    const { signs, players: n } = this;
+    const members = bias.length;
+    const width = start.length / members;
+    const hidden = new Float64Array(width);
     let total = 0;
-    for (let t = 0; t < tables; t++) total += leaves[places[t]];
-    return total;
+    for (let k = 0; k < members; k++) {
+      const state = Float64Array.from(start.subarray(k * width, (k + 1) * width));
+      for (let i = 0; i < n; i++) {
+        total += signs[i] * linear[k * n + i];
+        if (!kept[i]) continue;
+        const place = (k * n + i) * width;
+        for (let v = 0; v < width; v++) {
+          let sum = offset[place + v];
+          for (let w = 0; w < width; w++) sum += state[w] * read[(place + w) * width + v];
+          hidden[v] = Math.tanh(sum);
+        }
+        for (let v = 0; v < width; v++) {
+          for (let w = 0; w < width; w++) state[w] += hidden[v] * write[(place + v) * width + w];
+        }
+      }
+      for (let w = 0; w < width; w++) total += state[w] * out[k * width + w];
+      total += bias[k];
+    }
+    return total / members;
   }
+}
+
+/** Returns what lies at a place between knots, linearly; beyond the ends, what lies there. */
+function interpolated(place, places, values) {
+  const last = places.length - 1;
+  if (place <= places[0]) return values[0];
+  if (place >= places[last]) return values[last];
+  const next = places.findIndex((knot) => knot > place);
+  const along = (place - places[next - 1]) / (places[next] - places[next - 1]);
+  return values[next - 1] + along * (values[next] - values[next - 1]);
 }
 
 /** Returns how many players a coalition leaves out. */

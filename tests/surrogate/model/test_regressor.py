@@ -8,14 +8,14 @@ from sklearn.model_selection import KFold, cross_val_score
 
 from sampling import enumerate_all, random_of_sizes, stream
 from surrogate import SurrogateGame, SurrogateRegressor, evaluate
-from surrogate.ensemble.ensemble import LEARNERS, assign_folds, member_mix
-from surrogate.model.evaluation import Evaluation, gradient_boosting, ridge_pairs
+from surrogate.ensemble.ensemble import FAR, NEAR, assign_folds
+from surrogate.model.evaluation import gradient_boosting, ridge_pairs
 from surrogate.model.scores import score
-from tests.support.plain_prediction import predict_learners
+from tests.support.plain_prediction import predict_plainly
 
 N, M = 12, 300
 # One shape for all tests that need no accuracy, so that it compiles once.
-QUICK: dict[str, Any] = {"steps": 20, "members": 2, "width": 8, "folds": 3}
+QUICK: dict[str, Any] = {"steps": 20, "width": 4, "folds": 3}
 
 
 def layers(coalitions):
@@ -100,11 +100,9 @@ def test_intervals_cover_unseen_coalitions(fitted, unseen):
 
 
 def test_fast_prediction_is_the_stack_of_the_learners(fitted, unseen):
-    ensemble = fitted.ensemble_
-    columns = predict_learners(ensemble, unseen) - ensemble.mean
-    weights = np.concatenate([ensemble.stack[:3], member_mix(ensemble)])
-    expected = ensemble.mean + columns @ weights
-    assert list(fitted.stack_) == list(LEARNERS)
+    expected = predict_plainly(fitted.ensemble_, unseen)
+    assert list(fitted.stack_["near"]) == list(NEAR)
+    assert list(fitted.stack_["far"]) == list(FAR)
     np.testing.assert_allclose(fitted.predict(unseen), expected, atol=2e-3)
     # One row, a few rows and a table of all coalitions take different routes.
     np.testing.assert_allclose(fitted.predict(unseen[:1]), expected[:1], atol=2e-3)
@@ -199,9 +197,7 @@ def test_rejects_bad_data_with_one_line(measured, change, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "parameters", [{"members": 1}, {"folds": 1}, {"width": 0}, {"steps": 1}, {"seed": -1}]
-)
+@pytest.mark.parametrize("parameters", [{"folds": 1}, {"width": 0}, {"steps": 1}, {"seed": -1}])
 def test_rejects_bad_parameters(measured, parameters):
     with pytest.raises(ValueError, match=f"{next(iter(parameters))} must be"):
         SurrogateRegressor(**parameters).fit(*measured)
@@ -235,7 +231,11 @@ def test_evaluation_compares_three_learners_on_the_same_folds(fitted, measured):
         assert set(rows) <= set(range(N + 1))
     assert result.coverage is not None
     assert 0.85 <= result.coverage <= 1.0
-    assert Evaluation.from_dict(result.to_dict()) == result
+    assert sum(part.scores.count for part in result.by_excess) == M
+    assert all(part.half_width is not None for part in result.by_excess)
+    assert result.within is not None
+    assert result.within.below == 1.0
+    assert result.within.off >= result.within.scores.mae
 
 
 def test_evaluation_wants_the_rows_of_the_fit(fitted, measured):

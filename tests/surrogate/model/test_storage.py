@@ -11,9 +11,7 @@ from surrogate import SurrogateNotFound, SurrogateRegressor, SurrogateUnreadable
 def fitted():
     coalitions = enumerate_all(7)[stream(0, "test storage").permutation(128)[:60]]
     utilities = -np.exp((~coalitions) @ np.linspace(0.1, 0.7, 7))
-    return SurrogateRegressor(steps=20, members=3, width=8, folds=3, seed=2).fit(
-        coalitions, utilities
-    )
+    return SurrogateRegressor(steps=20, width=4, folds=3, seed=2).fit(coalitions, utilities)
 
 
 def test_round_trip_predicts_the_same_bits(fitted, tmp_path):
@@ -65,7 +63,7 @@ def cut_weights(path):
 
 def lose_a_number(path):
     metadata = json.loads((path / "surrogate.json").read_text(encoding="utf-8"))
-    del metadata["numbers"]["kernel.constant"]
+    del metadata["numbers"]["process.kernel.constant"]
     (path / "surrogate.json").write_text(json.dumps(metadata), encoding="utf-8")
 
 

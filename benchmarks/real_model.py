@@ -1,0 +1,196 @@
+"""How good the surrogate is where people ask: measured sets of a real language model, held out.
+
+    python -m benchmarks.real_model --json FILE [--data FOLDER] [--seeds 5]
+
+The folder holds `smollm2_30_layers.parquet`, as `layershap ledger RUN --export FILE` writes it: sets
+of the layers of SmolLM2-135M and their losses. Five folds, each set predicted from the other four;
+then a random quarter of the sets, from which all others are predicted. The ablation predicts the same
+folds with each learner of the mixture alone, and with the networks taken out of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from jaxtyping import Bool, Float, Int
+from threadpoolctl import threadpool_limits
+
+from benchmarks.support.report_bars import Bar, write
+from surrogate import SurrogateRegressor
+from surrogate.ensemble.ensemble import NEAR, Ensemble
+from surrogate.ensemble.prediction import Predictor
+from surrogate.model.scores import ExcessScores, by_excess, score
+
+TABLE = "smollm2_30_layers.parquet"
+EDGES = (0.5, 1.0, 2.0)
+FOLDS = 5
+NETWORKS = NEAR.index("networks")
+Set = Bool[np.ndarray, "m n"]
+Column = Float[np.ndarray, "m"]
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", type=Path, help="where to write the results")
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared/data/games"), help="folder [%(default)s]"
+    )
+    parser.add_argument("--seeds", type=int, default=5, help="of folds and fits [5]")
+    options = parser.parse_args()
+    path = options.data / TABLE
+    if not path.is_file():
+        print(f"--data {options.data}: holds no {TABLE}; name its folder", file=sys.stderr)
+        raise SystemExit(2)
+    coalitions, utilities = measured_sets(path)
+    whole = float(utilities[coalitions.all(axis=1)][0])
+    runs = [_folds(coalitions, utilities, seed) for seed in range(options.seeds)]
+    quarters = [_quarter(coalitions, utilities, seed) for seed in range(options.seeds)]
+
+    def within(predictions: Column, edge: float) -> ExcessScores:
+        return by_excess(predictions, utilities, whole, (edge,), 0.95)[0]
+
+    names = list(runs[0].predicted)
+    table = {
+        name: {
+            "mae_1": np.mean([within(run.predicted[name], 1.0).scores.mae for run in runs]),
+            "r2_1": np.mean([within(run.predicted[name], 1.0).scores.r2 or 0.0 for run in runs]),
+            "mae_2": np.mean([within(run.predicted[name], 2.0).scores.mae for run in runs]),
+            "r2_2": np.mean([within(run.predicted[name], 2.0).scores.r2 or 0.0 for run in runs]),
+            "spearman": np.mean(
+                [score(run.predicted[name], utilities).spearman or 0.0 for run in runs]
+            ),
+        }
+        for name in names
+    }
+    print(f"{'learner':<28} {'MAE<1':>7} {'R2<1':>7} {'MAE<2':>7} {'R2<2':>7} {'Spearman':>9}")
+    for name, row in table.items():
+        print(f"{name:<28} " + " ".join(f"{value:7.4f}" for value in row.values()))
+    own = table["surrogate"]
+    near = by_excess(
+        runs[0].predicted["surrogate"],
+        utilities,
+        whole,
+        (1.0,),
+        0.95,
+        (runs[0].lower, runs[0].upper),
+    )[0]
+    bars = [
+        Bar("MAE below 1 nat", float(own["mae_1"]), "<= 0.017", own["mae_1"] <= 0.017),
+        Bar("R2 below 1 nat", float(own["r2_1"]), ">= 0.985", own["r2_1"] >= 0.985),
+        Bar("MAE below 2 nats", float(own["mae_2"]), "<= 0.029", own["mae_2"] <= 0.029),
+        Bar("R2 below 2 nats", float(own["r2_2"]), ">= 0.985", own["r2_2"] >= 0.985),
+        Bar("Spearman, all sets", float(own["spearman"]), ">= 0.985", own["spearman"] >= 0.985),
+        Bar(
+            "MAE below 1 nat from a quarter",
+            float(np.mean(quarters)),
+            "<= 0.038",
+            float(np.mean(quarters)) <= 0.038,
+        ),
+        Bar(
+            "median half-width below 1 nat",
+            near.half_width or 0.0,
+            "<= 0.09",
+            (near.half_width or 1.0) <= 0.09,
+        ),
+    ]
+    bars += _coverage_bars(runs, utilities, whole)
+    without = table["without networks"]
+    bars.append(
+        Bar(
+            "the networks lower the error below 1 nat",
+            float(own["mae_1"] / without["mae_1"]),
+            "< 1 of that without",
+            own["mae_1"] < without["mae_1"],
+        )
+    )
+    seconds = float(np.mean([run.seconds for run in runs]))
+    print(f"\n{seconds:.1f} s a fit")
+    write(options.json, bars, ablation=table, seconds_a_fit=seconds, sets=len(utilities))
+
+
+class _Held:
+    """Held-out predictions of one seed: of the mixture and of its parts, with its intervals."""
+
+    def __init__(self, count: int) -> None:
+        self.predicted: dict[str, Column] = {}
+        self.lower, self.upper = np.empty(count), np.empty(count)
+        self.seconds = 0.0
+
+
+def measured_sets(path: Path) -> tuple[Set, Column]:
+    """Returns the calibration sets of an exported ledger and their utilities, minus nats.
+
+    Args:
+        path: of the Parquet file.
+    """
+    table = pq.read_table(path)
+    used = np.array(table.column("campaign").to_pylist()) == "calibration"
+    players = [name for name in table.column_names if name.startswith("keep_")]
+    rows = np.stack([table.column(name).to_numpy().astype(bool)[used] for name in players], axis=1)
+    return rows, -table.column("nll").to_numpy().astype(float)[used]
+
+
+def _folds(coalitions: Set, utilities: Column, seed: int) -> _Held:
+    fold = np.random.default_rng(seed).permutation(len(utilities)) % FOLDS
+    held = _Held(len(utilities))
+    for k in range(FOLDS):
+        rows = fold == k
+        start = time.perf_counter()
+        with threadpool_limits(1, "blas"):
+            fitted = SurrogateRegressor(seed=seed).fit(coalitions[~rows], utilities[~rows])
+        held.seconds += (time.perf_counter() - start) / FOLDS
+        held.lower[rows], held.upper[rows] = fitted.predict_interval(coalitions[rows])
+        for name, ensemble in _ablations(fitted.ensemble_):
+            column = held.predicted.setdefault(name, np.empty(len(utilities)))
+            column[rows] = Predictor(ensemble)(coalitions[rows])
+    return held
+
+
+def _ablations(ensemble: Ensemble) -> Iterator[tuple[str, Ensemble]]:
+    yield "surrogate", ensemble
+    others = np.arange(len(NEAR)) != NETWORKS
+    near = np.where(others, ensemble.near_mix, 0.0)
+    near = near / near.sum() if near.sum() > 0 else np.array([1.0, 0.0, 0.0])
+    yield "without networks", replace(ensemble, near_mix=near, far_mix=np.array([1.0, 0.0]))
+    for place, name in enumerate(NEAR):
+        far = np.array([0.0, 1.0] if place == NETWORKS else [1.0, 0.0])
+        yield f"{name} alone", replace(ensemble, near_mix=np.eye(len(NEAR))[place], far_mix=far)
+
+
+def _quarter(coalitions: Set, utilities: Column, seed: int) -> float:
+    order: Int[np.ndarray, "m"] = np.random.default_rng(seed).permutation(len(utilities))
+    known, asked = order[: len(order) // 4], order[len(order) // 4 :]
+    fitted = SurrogateRegressor(seed=seed).fit(coalitions[known], utilities[known])
+    whole = float(utilities[coalitions.all(axis=1)][0])
+    predicted = fitted.predict(coalitions[asked])
+    return by_excess(predicted, utilities[asked], whole, (1.0,), 0.95)[0].scores.mae
+
+
+def _coverage_bars(runs: list[_Held], utilities: Column, whole: float) -> list[Bar]:
+    bars = []
+    parts = [
+        by_excess(run.predicted["surrogate"], utilities, whole, EDGES, 0.95, (run.lower, run.upper))
+        for run in runs
+    ]
+    for bins in zip(*parts, strict=True):
+        first = bins[0]
+        if first.scores.count < 100:
+            continue
+        name = f"{first.above or 0:g} to {first.below or np.inf:g} nats"
+        held = float(np.mean([part.coverage for part in bins]))
+        bars.append(Bar(f"intervals hold, {name}", held, "0.93 to 0.97", 0.93 <= held <= 0.97))
+    return bars
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""The Gaussian processes of the surrogate: one of all sets, one of those near the whole model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+from jaxtyping import Float, Int
+
+from sampling import stream
+from surrogate.process.kernel import Kernel, Process, covariance, fit_kernel
+
+__all__ = ["Fit", "fit_targets", "left_out_predictions"]
+
+# The kernel is found on a part of the rows, then refined on more of them.
+ROUGH_ROWS, ROUGH_ITERATIONS = 400, 40
+FINE_ROWS, FINE_ITERATIONS = 1000, 25
+COMPONENTS = 2
+# A component more needs so many rows a player.
+ROWS_FOR_TWO = 12
+NEIGHBOURS = 15  # shares of the rows over which the noise is averaged
+LEAST_SLACK, MOST_SLACK = 1e-2, 1e2
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A process of some target.
+
+    Attributes:
+        process: posterior mean of the standardised targets.
+        mean: of the targets.
+        scale: their standard deviation.
+        held_out: prediction of each row from the rows of other folds, in units of the target.
+    """
+
+    process: Process
+    mean: float
+    scale: float
+    held_out: Float[np.ndarray, "m"]
+
+    def __call__(self, signs: Float[np.ndarray, "B n"]) -> Float[np.ndarray, "B"]:
+        """Returns the expected target of each row of signs."""
+        return self.mean + self.scale * self.process(signs)
+
+
+def fit_targets(
+    signs: Float[np.ndarray, "m n"],
+    targets: Float[np.ndarray, "m"],
+    weights: Float[np.ndarray, "m"],
+    fold: Int[np.ndarray, "m"],
+    *,
+    points: int,
+    seed: int,
+    uneven: bool,
+) -> Fit:
+    """Fits a process to the rows of positive weight and predicts every row without its fold.
+
+    A row's prediction without its fold is that of a posterior of all other folds, in closed form
+    (Rasmussen & Williams 2006, section 5.4.2), under a kernel that was fitted to the other half of
+    the folds only: of many hyperparameters, those that have seen a row flatter its prediction.
+
+    Args:
+        signs: -1 for a removed player, 1 for a kept one.
+        targets: what to learn.
+        weights: a row's noise variance is that of the process over its weight; 0 leaves it out.
+        fold: of each row.
+        points: most rows in the posterior; of more, those of largest weight times chance.
+        seed: of the choice of rows.
+        uneven: whether the noise grows and falls with the target; it is then learnt from the
+            residuals of neighbours on the scale, and the kernel again with it (the most likely
+            noise; Kersting et al., ICML 2007).
+    """
+    used = np.flatnonzero(weights > 0)
+    mean = float(np.average(targets[used], weights=weights[used]))
+    scale = float(np.sqrt(np.average((targets[used] - mean) ** 2, weights=weights[used])))
+    scale = scale if scale > 1e-12 * max(1.0, abs(mean)) else 1.0
+    order = stream(seed, "rows of a surrogate's process").permutation(used)[:points]
+    known, wanted = signs[order], (targets[order] - mean) / scale
+    n = signs.shape[1]
+    components = COMPONENTS if len(order) >= ROWS_FOR_TWO * n else 1
+    given = weights[used].mean() / weights[order]
+
+    def learnt(rows: Int[np.ndarray, "p"], fine: bool) -> tuple[Kernel, Float[np.ndarray, "m"]]:
+        """Returns the kernel of some rows and the slack of all under it."""
+        part, slack = rows[:ROUGH_ROWS], given
+        kernel = fit_kernel(
+            known[part],
+            wanted[part],
+            slack[part],
+            iterations=ROUGH_ITERATIONS,
+            components=components,
+        )
+        if uneven:
+            inverse, solution = _solved(kernel, known[rows], wanted[rows], slack[rows])
+            slack = given * _noise_along(wanted[rows], solution / np.diag(inverse), wanted)
+        if fine or uneven:
+            part = rows[: FINE_ROWS if fine else ROUGH_ROWS]
+            kernel = fit_kernel(
+                known[part],
+                wanted[part],
+                slack[part],
+                iterations=FINE_ITERATIONS,
+                components=components,
+                start=kernel,
+            )
+        return kernel, slack
+
+    everything = np.arange(len(order))
+    kernel, slack = learnt(everything, True)
+    process = Process(kernel, known, _solved(kernel, known, wanted, slack)[1])
+    held_out = mean + scale * process(signs)
+    own_fold = fold[order]
+    for half in (0, 1):
+        kernel, slack = learnt(everything[own_fold % 2 != half], False)
+        inverse, solution = _solved(kernel, known, wanted, slack)
+        for k in np.unique(own_fold[own_fold % 2 == half]):
+            rows = np.flatnonzero(own_fold == k)
+            errors = scipy.linalg.solve(
+                inverse[np.ix_(rows, rows)], solution[rows], assume_a="pos", check_finite=False
+            )
+            held_out[order[rows]] = targets[order[rows]] - scale * errors
+    return Fit(process, mean, scale, held_out)
+
+
+def left_out_predictions(
+    signs: Float[np.ndarray, "m n"], targets: Float[np.ndarray, "m"]
+) -> Float[np.ndarray, "m"]:
+    """Returns what a roughly fitted process expects of each row from all others.
+
+    Args:
+        signs: -1 for a removed player, 1 for a kept one.
+        targets: what to learn.
+    """
+    mean, scale = float(targets.mean()), float(targets.std()) or 1.0
+    wanted = (targets - mean) / scale
+    even = np.ones(len(targets))
+    kernel = fit_kernel(
+        signs[:ROUGH_ROWS], wanted[:ROUGH_ROWS], even[:ROUGH_ROWS], iterations=FINE_ITERATIONS
+    )
+    inverse, solution = _solved(kernel, signs, wanted, even)
+    return targets - scale * solution / np.diag(inverse)
+
+
+def _solved(
+    kernel: Kernel,
+    signs: Float[np.ndarray, "p n"],
+    targets: Float[np.ndarray, "p"],
+    slack: Float[np.ndarray, "p"],
+) -> tuple[Float[np.ndarray, "p p"], Float[np.ndarray, "p"]]:
+    """Returns the inverse of the covariance of measurements and its product with the targets."""
+    total = covariance(kernel, signs, slack)
+    factor = scipy.linalg.cholesky(total, lower=True, overwrite_a=True, check_finite=False)
+    (invert,) = scipy.linalg.get_lapack_funcs(("potri",), (factor,))
+    inverse, _ = invert(factor, lower=1)
+    inverse = np.tril(inverse)
+    inverse += np.tril(inverse, -1).T
+    return inverse, scipy.linalg.cho_solve((factor, True), targets, check_finite=False)
+
+
+def _noise_along(
+    targets: Float[np.ndarray, "p"],
+    errors: Float[np.ndarray, "p"],
+    asked: Float[np.ndarray, "m"],
+) -> Float[np.ndarray, "m"]:
+    """Returns the variance of left-out errors among neighbours of each asked target."""
+    order = np.argsort(targets, kind="stable")
+    window = min(len(targets), max(20, len(targets) // NEIGHBOURS))
+    before = window // 2
+    padded = np.pad(errors[order] ** 2, (before, window - 1 - before), mode="reflect")
+    local = np.maximum(np.convolve(padded, np.full(window, 1.0 / window), "valid"), 1e-300)
+    relative = np.clip(local / np.exp(np.log(local).mean()), LEAST_SLACK, MOST_SLACK)
+    return np.interp(asked, targets[order], relative)
