@@ -95,12 +95,15 @@ class Fitted:
         ensemble: fitted to all rows.
         held_out: prediction of each row by learners that did not see it, on the scale.
         learners: the same of each learner of ``NEAR``.
+        averaged: part of the squared error of ``held_out`` that the ensemble is rid of, since it
+            takes the mean of networks of which one alone predicts a held-out row.
         fold: of each row.
     """
 
     ensemble: Ensemble
     held_out: Float[np.ndarray, "m"]
     learners: Float[np.ndarray, "m 3"]
+    averaged: Float[np.ndarray, "m"]
     fold: Int[np.ndarray, "m"]
 
 
@@ -178,24 +181,30 @@ def fit_ensemble(
             coalitions,
             (targets - level) / spread,
             np.stack([counts * (fold != k) for k in range(settings.folds)]),
+            _neighbours(coalitions, seed),
             seed=seed,
             width=settings.width,
             steps=settings.steps,
             batch=settings.batch,
         )
-    own = level + spread * predicted[fold, np.arange(len(fold))]
+    rows = np.arange(len(fold))
+    own = level + spread * predicted[fold, rows]
     beside = wide.held_out if near is None else scaled_retention(near.held_out, warp)
     learners = np.stack([wide.held_out, beside, own], axis=1)
-    far_mix = stacking_weights(learners[:, [0, 2]], targets, share)
+    # The mean of all networks predicts later: unlike one, it is rid of most of their variance.
+    averaged = np.zeros_like(learners)
+    averaged[:, 2] = spread**2 * predicted[:, len(rows) :].var(axis=0)
+    far_mix = stacking_weights(learners[:, [0, 2]], targets, share, averaged[:, [0, 2]])
     near_mix = np.insert(far_mix, 1, 0.0)
     # Rows are near by what is predicted of them, as they are when somebody asks.
     asked = counts * (learners @ near_mix < warp.of_excess(np.array([NEAR_EXCESS])))
     if near is not None and np.count_nonzero(asked) >= FEWEST_NEAR:
-        near_mix = stacking_weights(learners, targets, asked)
+        near_mix = stacking_weights(learners, targets, asked, averaged)
     ensemble = Ensemble(warp, wide, near, networks, level, spread, far_mix, near_mix)
-    return Fitted(
-        ensemble, mixed(learners[:, 0], learners[:, 1], learners[:, 2], ensemble), learners, fold
-    )
+    held_out = mixed(learners[:, 0], learners[:, 1], learners[:, 2], ensemble)
+    gate = _nearness(far_mix[0] * learners[:, 0] + far_mix[1] * own, warp)
+    part = gate * near_mix[2] + (1.0 - gate) * far_mix[1]
+    return Fitted(ensemble, held_out, learners, part**2 * averaged[:, 2], fold)
 
 
 def mixed(
@@ -214,9 +223,20 @@ def mixed(
     """
     far = ensemble.far_mix[0] * process + ensemble.far_mix[1] * networks
     close = np.stack([process, near, networks], axis=-1) @ ensemble.near_mix
-    meeting = float(ensemble.warp.of_excess(np.array([MEETING_EXCESS]))[0])
-    gate = 1.0 / (1.0 + np.exp(np.clip((far - meeting) / PASSAGE, -50.0, 50.0)))
-    return far + gate * (close - far)
+    return far + _nearness(far, ensemble.warp) * (close - far)
+
+
+def _nearness(far: Float[np.ndarray, "B"], warp: Warp) -> Float[np.ndarray, "B"]:
+    """Returns how much the mixture for near sets counts, 0 to 1, by what the other one says."""
+    meeting = float(warp.of_excess(np.array([MEETING_EXCESS]))[0])
+    return 1.0 / (1.0 + np.exp(np.clip((far - meeting) / PASSAGE, -50.0, 50.0)))
+
+
+def _neighbours(coalitions: Bool[np.ndarray, "m n"], seed: int) -> Bool[np.ndarray, "m n"]:
+    """Returns each coalition with one player changed over: sets like them that nobody measured."""
+    rows, n = coalitions.shape
+    changed = stream(seed, "neighbours of measured sets").integers(n, size=rows)
+    return coalitions ^ (np.arange(n) == changed[:, None])
 
 
 def scaled_retention(kept: Float[np.ndarray, "B"], warp: Warp) -> Float[np.ndarray, "B"]:

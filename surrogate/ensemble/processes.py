@@ -57,8 +57,9 @@ def fit_targets(
     """Fits a process to the rows of positive weight and predicts every row without its fold.
 
     A row's prediction without its fold is that of a posterior of all other folds, in closed form
-    (Rasmussen & Williams 2006, section 5.4.2), under a kernel that was fitted to the other half of
-    the folds only: of many hyperparameters, those that have seen a row flatter its prediction.
+    (Rasmussen & Williams 2006, section 5.4.2), under a kernel that was fitted to other folds only:
+    of many hyperparameters, those that have seen a row flatter its prediction. One kernel serves
+    all folds of a group, as long as enough rows are left to learn it from.
 
     Args:
         signs: -1 for a removed player, 1 for a kept one.
@@ -111,16 +112,26 @@ def fit_targets(
     process = Process(kernel, known, _solved(kernel, known, wanted, slack)[1])
     held_out = mean + scale * process(signs)
     own_fold = fold[order]
-    for half in (0, 1):
-        kernel, slack = learnt(everything[own_fold % 2 != half], False)
+    groups = _kernel_groups(len(order), int(fold.max()) + 1)
+    for group in range(groups):
+        rest = everything[own_fold % groups != group]
+        if len(rest) in (0, len(order)):
+            continue
+        kernel, slack = learnt(rest, False)
         inverse, solution = _solved(kernel, known, wanted, slack)
-        for k in np.unique(own_fold[own_fold % 2 == half]):
+        for k in np.unique(own_fold[own_fold % groups == group]):
             rows = np.flatnonzero(own_fold == k)
             errors = scipy.linalg.solve(
                 inverse[np.ix_(rows, rows)], solution[rows], assume_a="pos", check_finite=False
             )
             held_out[order[rows]] = targets[order[rows]] - scale * errors
     return Fit(process, mean, scale, held_out)
+
+
+def _kernel_groups(rows: int, folds: int) -> int:
+    """Returns into how few groups folds can be put so that the others hold enough rows."""
+    enough = (g for g in range(2, folds) if rows * (g - 1) >= ROUGH_ROWS * g)
+    return next(enough, folds)
 
 
 def left_out_predictions(

@@ -11,13 +11,16 @@ __all__ = ["stacking_weights"]
 # A learner that would get less than this is not worth its prediction time.
 LEAST_WEIGHT = 0.05
 # Pulls the weights gently together where the errors cannot tell the learners apart.
-PULL = 0.02
+PULL = 0.1
+# Of a learner's squared error, averaging is trusted to take no more.
+MOST_AVERAGED = 0.7
 
 
 def stacking_weights(
     held_out: Float[np.ndarray, "m l"],
     targets: Float[np.ndarray, "m"],
     weights: Float[np.ndarray, "m"],
+    averaged: Float[np.ndarray, "m l"] | None = None,
 ) -> Float[np.ndarray, "l"]:
     """Returns the mixture of least held-out error: none negative, sum 1.
 
@@ -28,16 +31,25 @@ def stacking_weights(
         held_out: each learner's predictions of rows that it did not see.
         targets: what they predict.
         weights: of the rows, not negative, some positive.
+        averaged: the part of each squared error that is not there when it counts, because the mean
+            of several learners predicts then and held-out predictions are of one; none if omitted.
     """
-    errors = (held_out - targets[:, None]) * np.sqrt(weights / weights.sum())[:, None]
-    size = (errors**2).sum(axis=0)
+    share = weights / weights.sum()
+    errors = (held_out - targets[:, None]) * np.sqrt(share)[:, None]
+    products = errors.T @ errors
+    if averaged is not None:
+        size = np.diag(products)
+        products = products - np.diag(np.minimum(share @ averaged, MOST_AVERAGED * size))
+    size = np.diag(products)
     result = np.zeros(len(size))
     if (least := size.min()) == 0.0:
         result[size.argmin()] = 1.0
         return result
-    errors /= np.sqrt(least)
-    kept = _mixture(errors) >= LEAST_WEIGHT
-    result[kept] = _mixture(errors[:, kept])
+    # Columns whose products these are; a learner's variance by itself keeps them positive.
+    spectrum, vectors = np.linalg.eigh(products / least)
+    columns = np.sqrt(np.maximum(spectrum, 0.0))[:, None] * vectors.T
+    kept = _mixture(columns) >= LEAST_WEIGHT
+    result[kept] = _mixture(columns[:, kept])
     return result
 
 

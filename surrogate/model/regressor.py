@@ -99,7 +99,10 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
         self.scores_ = score(self.out_of_fold_[used], utilities[used], weights[used])
         self.stack_ = stack_of(ensemble)
         self.conformal_ = Conformal.of(
-            fitted.held_out[used], warp.to_scale(utilities)[used], weights[used]
+            fitted.held_out[used],
+            warp.to_scale(utilities)[used],
+            weights[used],
+            averaged=fitted.averaged[used],
         )
         return self
 

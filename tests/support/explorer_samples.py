@@ -72,7 +72,7 @@ def sample_run(path: Path, kind: str = "layers", depth: int = 9, protect: str = 
         loss = np.repeat(game.loss(rows)[:, None], 2, axis=1).astype(np.float32)
         campaign.record(rows, {"nll": loss})
         records = campaign.read()
-    regressor = SurrogateRegressor(steps=60, members=3, width=16, folds=4, seed=1)
+    regressor = SurrogateRegressor(steps=60, folds=4, seed=1)
     save(regressor.fit(records.coalitions, records.utilities), directory.surrogate)
     values = exact_values(game)
     none = ((0.0,) * n,) * n

@@ -40,7 +40,7 @@ def sample(rows: int = 120) -> Snapshot:
     coalitions = coalitions[rng.permutation(len(coalitions))[:rows]]
     coalitions = np.unique(np.concatenate([np.ones((1, N), bool), coalitions]), axis=0)
     utilities = utility(coalitions)
-    regressor = SurrogateRegressor(members=2, folds=3, width=8, steps=50).fit(coalitions, utilities)
+    regressor = SurrogateRegressor(folds=3, steps=50).fit(coalitions, utilities)
     values = Values.build(
         PLAYERS,
         np.linspace(0.1, 0.8, N)[::-1].copy(),

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,8 +17,10 @@ from layershap.explorer.weights import packed, packed_bits
 from layershap.runs.config_file import read_config
 from sampling import enumerate_all
 from surrogate import load
+from surrogate.ensemble.warp import Warp
 from tests.support.command_line import call
 from tests.support.explorer_samples import sample_run
+from tests.support.plain_prediction import network_outputs
 
 
 @pytest.fixture(scope="module")
@@ -41,22 +44,29 @@ def unpacked(part):
 
 
 def evaluate(surrogate, coalitions):
-    """The sum that the page computes, in numpy and double precision."""
-    parts = {name: unpacked(part).astype(float) for name, part in surrogate["arrays"].items()}
-    signs = 2.0 * coalitions - 1.0
-    total = parts["bias"] + signs @ parts["linear"]
-    total += ((signs @ parts["pairs"]) * signs).sum(axis=1) + parts["sizes"][coalitions.sum(axis=1)]
-    width = parts["second_bias"].shape[1]
-    hidden = np.tanh(signs @ parts["first"] + parts["first_bias"])
-    for k, (weights, bias) in enumerate(zip(parts["second"], parts["second_bias"], strict=True)):
-        inner = hidden[:, k * width : (k + 1) * width] @ weights + bias
-        total += np.tanh(inner) @ parts["last"][k]
-    if "centres" in parts:
-        total += np.exp(signs @ parts["centres"]) @ parts["heights"]
-    if "leaves" in parts:
-        places = coalitions @ parts["powers"] + parts["starts"]
-        total += parts["leaves"][places.astype(int)].sum(axis=1)
-    return surrogate["mean"] + surrogate["scale"] * total
+    """What the page computes, in numpy and double precision."""
+    learners = {
+        learner: SimpleNamespace(
+            **{name: unpacked(part).astype(float) for name, part in own.items()}
+        )
+        for learner, own in surrogate["learners"].items()
+    }
+    signs, mixture = 2.0 * coalitions - 1.0, learners["mixture"]
+
+    def expected(part):
+        total = part.bias + signs @ part.linear + part.sizes[coalitions.sum(axis=1)]
+        return total + np.exp(signs @ part.centres) @ part.heights
+
+    process = near = networks = expected(learners["process"])
+    if "near process" in learners:
+        near = np.log1p(-np.log(np.clip(expected(learners["near process"]), mixture.least, 1.0)))
+    if "networks" in learners:
+        own = network_outputs(learners["networks"], coalitions).mean(axis=0)
+        networks = mixture.level + mixture.spread * own
+    far = mixture.far @ [process, networks]
+    close = mixture.near @ [process, near, networks]
+    gate = 1.0 / (1.0 + np.exp((far - mixture.meeting) / mixture.passage))
+    return Warp(**surrogate["warp"]).to_utility(far + gate * (close - far))
 
 
 def test_weights_predict_what_the_surrogate_predicts(run, data):
@@ -68,8 +78,11 @@ def test_weights_predict_what_the_surrogate_predicts(run, data):
 def test_half_widths_are_those_of_the_interval(run, data):
     every = enumerate_all(9)
     lower, upper = load(run.surrogate).predict_interval(every, data["surrogate"]["level"])
-    half = np.array(data["surrogate"]["half"])[(~every).sum(axis=1)]
-    np.testing.assert_allclose(half, (upper - lower) / 2, atol=1e-12)
+    warp, found = Warp(**data["surrogate"]["warp"]), data["surrogate"]["half_widths"]
+    places = warp.to_scale(load(run.surrogate).predict(every))
+    half = np.interp(places, found["places"], found["halves"])
+    np.testing.assert_allclose(warp.to_utility(places + half), lower, atol=1e-9)
+    np.testing.assert_allclose(warp.to_utility(places - half), upper, atol=1e-9)
 
 
 def test_the_level_is_lowered_until_the_measurements_suffice(exploration):
@@ -80,16 +93,16 @@ def test_the_level_is_lowered_until_the_measurements_suffice(exploration):
         regressor.conformal_ = dataclasses.replace(
             few,
             residuals=few.residuals[:count],
-            removed=few.removed[:count],
+            predicted=few.predicted[:count],
             weights=few.weights[:count],
         )
         found = explorer_data(dataclasses.replace(exploration, regressor=regressor))["surrogate"]
         assert found["level"] == level
     regressor.conformal_ = dataclasses.replace(
-        few, residuals=few.residuals[:2], removed=few.removed[:2], weights=few.weights[:2]
+        few, residuals=few.residuals[:2], predicted=few.predicted[:2], weights=few.weights[:2]
     )
     found = explorer_data(dataclasses.replace(exploration, regressor=regressor))["surrogate"]
-    assert (found["level"], found["half"]) == (None, None)
+    assert (found["level"], found["half_widths"]) == (None, None)
 
 
 def test_bits_begin_each_row_anew():
