@@ -11,6 +11,7 @@ from sampling import enumerate_all, without
 from shapley import TableGame
 from shapley.estimator import State, advance, start
 from shapley.search import Limits, Saving, SetSearch
+from shapley.search.acquisition import studied
 from shapley.search.known import MeasuredFirstGame
 from shapley.search.pool import every_set, near_sets
 from shapley.search.scale import make_scale
@@ -116,6 +117,25 @@ def test_a_search_goes_on_from_any_measurements_and_repeats_itself():
     ended = advance(search, other, game, 90)
     assert len(np.unique(ended.coalitions, axis=0)) == ended.spent
     assert search.result(ended).sets[3][0].utility == found.sets[3][0].utility
+
+
+def test_what_is_dear_to_learn_is_learnt_on_a_fixed_grid():
+    sizes = [studied(spent) for spent in range(1, 1500)]
+    assert sizes[:149] == list(range(1, 150))
+    assert all(size <= spent for spent, size in enumerate(sizes, 1))
+    assert all(spent < 1.26 * size for spent, size in enumerate(sizes, 1))
+    assert len(set(sizes[150:])) == 11
+    game = damaged(1, 11)
+    search, state, _ = searched(game, Limits(11), 240, seed=2)
+    fresh = SetSearch(ProcessLearner(), COUNTS, Limits(11))
+    assert np.array_equal(fresh.propose(state, 20), search.propose(state, 20))
+
+
+def test_a_state_is_evaluated_once():
+    game = damaged(2)
+    search, state, _ = searched(game, Limits(N), 100)
+    assert search.evaluate(state) is search.evaluate(state)
+    assert search.evaluate(state.first(90)) is not search.evaluate(state)
 
 
 def test_it_stops_by_itself_when_nothing_better_is_likely():
