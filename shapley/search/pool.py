@@ -98,7 +98,9 @@ def near_sets(
         order = np.argsort(-expected, kind="stable")
         for rank, place in enumerate(order):
             climbs = CLIMBS if rank < max(1, starts // 2) else 1
-            for near, mean in _climb(belief, seeds[place], expected[place], limits, climbs, most):
+            for near, mean in _climb(
+                belief, seeds[place], float(expected[place]), limits, climbs, most
+            ):
                 rows.append(near)
                 means.append(mean)
     found, mean = np.concatenate(rows), np.concatenate(means)
