@@ -64,6 +64,7 @@ from shapley.uncertainty.ranking import (
     order_probabilities,
     ranking_sentences,
     ranking_statements,
+    statements_by_count,
 )
 from shapley.uncertainty.text_bootstrap import (
     TextUncertainty,
@@ -134,6 +135,7 @@ __all__ = [
     "sampled_interactions",
     "share_of_whole",
     "start",
+    "statements_by_count",
     "stratified_values",
     "surrogate_values",
     "swap_search",

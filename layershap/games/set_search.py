@@ -58,11 +58,11 @@ def find_sets(
         UserError: if the game fails or is not deterministic, the file is another's, or the limits
             are impossible.
     """
-    from surrogate.process.belief import process_belief
+    from surrogate.process.belief import ProcessLearner
 
     search = asked(
         "--count",
-        lambda: SetSearch(process_belief, request.counts, limits, nested=request.nested),
+        lambda: SetSearch(ProcessLearner(), request.counts, limits, nested=request.nested),
     )
     meter = Meter(game, request.budget, request.seed, file, update)
     meter.measure(search, request.budget)

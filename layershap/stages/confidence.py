@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from cluster import Records
 from layershap.results.values import RankingEntry
-from shapley import RankingStatement, Status, Values, bootstrap_values, ranking_statements
+from shapley import RankingStatement, Status, Values, bootstrap_values, statements_by_count
 
 __all__ = ["FEW", "TextErrors", "confidence", "rankings", "text_uncertainty"]
 
@@ -76,23 +76,21 @@ def rankings(
     n = len(values.players)
     own = values.covariance
     own = np.diag(values.standard_errors**2) if own is None else own
-    found = []
-    for k in sorted({min(FEW, n - 1), *counts}):
-        said = ranking_statements(values, k, seed=seed)
-        other = None if text is None else own + text.covariance
-        found.append(
-            RankingEntry(
-                k,
-                tuple(values.players[player] for player in values.ranking()[:k]),
-                _of_set(said).probability,
-                None
-                if other is None
-                else _of_set(ranking_statements(values, k, other, seed=seed)).probability,
-                values.status is Status.EXACT,
-                tuple(statement.sentence for statement in said),
-            )
+    wanted = sorted({min(FEW, n - 1), *counts})
+    here = statements_by_count(values, wanted, seed=seed)
+    wider = None if text is None else own + text.covariance
+    there = None if wider is None else statements_by_count(values, wanted, wider, seed=seed)
+    return [
+        RankingEntry(
+            k,
+            tuple(values.players[player] for player in values.ranking()[:k]),
+            _of_set(here[k]).probability,
+            None if there is None else _of_set(there[k]).probability,
+            values.status is Status.EXACT,
+            tuple(statement.sentence for statement in here[k]),
         )
-    return found
+        for k in wanted
+    ]
 
 
 def confidence(ranking: Sequence[RankingEntry], k: int | None = None) -> list[str]:

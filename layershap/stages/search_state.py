@@ -20,7 +20,7 @@ from layershap.stages.fit import Fitted
 from sampling import keys, without
 from shapley import State
 from shapley.search import FoundSets, Limits, SetSearch, propose
-from surrogate.process.belief import process_belief
+from surrogate.process.belief import ProcessLearner
 
 __all__ = ["SearchState", "best_sets", "described"]
 
@@ -39,7 +39,7 @@ class SearchState:
     ) -> None:
         self.run, self.limits = run, limits
         self.search = SetSearch(
-            process_belief,
+            ProcessLearner(),
             tuple(counts),
             limits,
             most_a_round=run.config.search.candidates * len(counts),

@@ -27,10 +27,12 @@ from shapley.values import Status, Values
 __all__ = ["surrogate_values"]
 
 CHUNK = 65_536
+# Calls without a budget: sampling errors are then below a thousandth of the largest value.
+CALLS_A_PLAYER, EXACT_CALLS = 2048, 1 << 17
 
 
 def surrogate_values(
-    surrogate_game: Game, n: int, budget_of_calls: int = 1 << 20, seed: int = 0
+    surrogate_game: Game, n: int, budget_of_calls: int | None = None, seed: int = 0
 ) -> Values:
     """Returns the Shapley values of a surrogate with the standard errors of their sampling.
 
@@ -42,7 +44,8 @@ def surrogate_values(
     Args:
         surrogate_game: a game that answers large batches fast.
         n: its number of players.
-        budget_of_calls: the most rows to ask for, at least ``40 n`` unless ``2^n`` is less.
+        budget_of_calls: the most rows to ask for, at least ``40 n`` unless ``2^n`` is less; when
+            omitted 2048 a player, and all coalitions of up to 17 players.
         seed: of the sampling.
 
     Raises:
@@ -50,6 +53,8 @@ def surrogate_values(
     """
     if n != len(surrogate_game.players):
         raise ValueError(f"n is {n}, the game has {len(surrogate_game.players)} players; pass that")
+    if budget_of_calls is None:
+        budget_of_calls = EXACT_CALLS if 1 << n <= EXACT_CALLS else CALLS_A_PLAYER * n
     if n <= MOST_PLAYERS and 1 << n <= budget_of_calls:
         exact = relabelled(exact_values(surrogate_game), "surrogate", budget_of_calls)
         return dataclasses.replace(exact, status=Status.SURROGATE)

@@ -15,7 +15,13 @@ from shapley.values import Status, Values
 __all__ = ["restricted_values"]
 
 
-def restricted_values(game: Game, r: int, budget_of_calls: int = 1 << 20, seed: int = 0) -> Values:
+# Calls without a budget: sampling errors are then below a thousandth of the largest value.
+CALLS_A_PLAYER, CALLS_A_STRATUM, EXACT_CALLS = 2048, 48, 1 << 17
+
+
+def restricted_values(
+    game: Game, r: int, budget_of_calls: int | None = None, seed: int = 0
+) -> Values:
     """Returns size-restricted values: mean marginal contributions with at most ``r`` removals.
 
     The value of player ``i`` is the mean over ``j = 1 .. r`` of the mean of ``v(S + i) - v(S)``
@@ -35,7 +41,8 @@ def restricted_values(game: Game, r: int, budget_of_calls: int = 1 << 20, seed: 
         game: a game that answers large batches fast, of up to 128 players or so.
         r: the most players removed, 1 to ``n``.
         budget_of_calls: the most rows to ask for, at least ``40 n`` for each stratum too large
-            to be enumerated.
+            to be enumerated; when omitted, 2048 a player or more where that takes more, and
+            all coalitions of up to 17 players.
         seed: of the sampling.
 
     Raises:
@@ -44,6 +51,9 @@ def restricted_values(game: Game, r: int, budget_of_calls: int = 1 << 20, seed: 
     n = len(game.players)
     if not 1 <= r <= n:
         raise ValueError(f"r must be between 1 and n = {n} removals, got {r}")
+    if budget_of_calls is None:
+        budget_of_calls = max(CALLS_A_PLAYER * n, CALLS_A_STRATUM * n * r + 1)
+        budget_of_calls = max(budget_of_calls, EXACT_CALLS if 1 << n <= EXACT_CALLS else 0)
     quotas = even_quotas(n, range(1, r + 1), budget_of_calls - 1)
     for removed, quota in quotas.items():
         if quota < min(40 * n, stratum_size(n, removed)):

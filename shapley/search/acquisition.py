@@ -17,21 +17,21 @@ from shapley.search.candidate import Candidate, from_rows, rows_of
 from shapley.search.constraints import Limits
 from shapley.search.known import MeasuredFirstGame
 from shapley.search.nested import nested_search
-from shapley.search.pool import every_set, near_sets
+from shapley.search.pool import Neighbourly, every_set, near_sets
 from shapley.search.scale import Scale, make_scale
 
 __all__ = ["Acquisition", "Belief", "Learner", "Settings"]
 
 RUNNERS_UP = 5
 CHAINS = 16
+# Sets that are compared in a round, over all counts, and of each count at least.
+COMPARED, LEAST_COMPARED = 2000, 24
+# From so many measurements on, what is fitted to them stays until there are a quarter more.
+STUDIED, STUDIED_GROWTH = 150, 1.25
 
 
-class Belief(Protocol):
+class Belief(Neighbourly, Protocol):
     """What a learner expects of coalitions that are not measured."""
-
-    def mean(self, coalitions: Bool[np.ndarray, "B n"], /) -> Float[np.ndarray, "B"]:
-        """Returns the expected utilities."""
-        ...
 
     def deviation(self, coalitions: Bool[np.ndarray, "B n"], /) -> Float[np.ndarray, "B"]:
         """Returns the standard deviations of the utilities."""
@@ -42,9 +42,22 @@ class Learner(Protocol):
     """Learns utilities from measured coalitions."""
 
     def __call__(
-        self, coalitions: Bool[np.ndarray, "m n"], utilities: Float[np.ndarray, "m"], seed: int, /
+        self,
+        coalitions: Bool[np.ndarray, "m n"],
+        utilities: Float[np.ndarray, "m"],
+        seed: int,
+        /,
+        studied: Float[np.ndarray, "g"] | None = None,
     ) -> Belief:
-        """Returns what the measurements tell about all other coalitions."""
+        """Returns what the measurements tell about all other coalitions.
+
+        Args:
+            coalitions: measured rows, True = kept.
+            utilities: one a row, finite.
+            seed: of what is drawn.
+            studied: utilities of the first ``g`` rows, on a scale of their own, which are enough
+                to learn what is dear to learn; all of them when omitted.
+        """
         ...
 
 
@@ -146,23 +159,28 @@ class Acquisition:
     @cached_property
     def belief(self) -> Belief:
         """What the learner makes of them."""
-        state = self.state
-        return self.search.learner(state.coalitions, self.scaled, state.seed + state.spent)
+        state, size = self.state, studied(self.state.spent)
+        earlier = Acquisition(self.search, state.first(size)).scaled
+        return self.search.learner(state.coalitions, self.scaled, state.seed + size, earlier)
 
     @cached_property
     def pool(self) -> Bool[np.ndarray, "N n"]:
         """Sets that are not measured, of every count those that are expected to be best."""
-        search, state = self.search, self.state
-        rows = every_set(search.limits, search.counts, search.most_enumerated)
+        search, counts = self.search, self.search.counts
+        most = min(search.pool, max(LEAST_COMPARED, COMPARED // len(counts)))
+        known = set(keys(self.state.coalitions))
+        rows = every_set(search.limits, counts, search.most_enumerated)
+        mean = None
         if rows is None:
-            elite = [self._elite(size) for size in search.counts]
-            rows = near_sets(self.belief.mean, np.concatenate(elite), search.limits, search.counts)
-        rows = unmeasured(state, rows, len(rows))
-        sizes, mean = (~rows).sum(axis=1), self.belief.mean(rows)
+            elite = np.concatenate([self._elite(size) for size in counts])
+            rows, mean = near_sets(self.belief, elite, search.limits, counts, 2 * most)
+        fresh = np.array([key not in known for key in keys(rows)], dtype=bool)
+        rows = rows[fresh]
+        sizes, mean = (~rows).sum(axis=1), self.belief.mean(rows) if mean is None else mean[fresh]
         kept = []
-        for size in search.counts:
+        for size in counts:
             places = np.flatnonzero(sizes == size)
-            kept.append(places[np.argsort(-mean[places], kind="stable")][: search.pool])
+            kept.append(places[np.argsort(-mean[places], kind="stable")][:most])
         return rows[np.concatenate(kept)]
 
     @cached_property
@@ -275,3 +293,14 @@ class Acquisition:
         places = self.places(size)
         best = places[np.argsort(-self.state.utilities[places], kind="stable")][:most]
         return self.state.coalitions[best]
+
+
+def studied(spent: int) -> int:
+    """Returns how many of the first measurements the dear part of a belief is learnt from.
+
+    All while they are few; then sizes on a fixed grid, so that it follows from the number alone.
+    """
+    size = min(spent, STUDIED)
+    while int(size * STUDIED_GROWTH) <= spent and size >= STUDIED:
+        size = int(size * STUDIED_GROWTH)
+    return size

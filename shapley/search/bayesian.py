@@ -8,7 +8,7 @@ J. Global Optimization 1998, equation 15).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool
@@ -84,6 +84,7 @@ class SetSearch:
     stop_probability: float = 1e-4
     nested: bool = False
     name: str = "active"
+    _latest: list[Acquisition] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "counts", self.limits.check(self.counts))
@@ -108,8 +109,13 @@ class SetSearch:
         return FoundSets(found, expected, acquisition.chances, state.spent, acquisition.converged)
 
     def evaluate(self, state: State) -> Acquisition:
-        """Evaluates what the measurements tell about where better sets may be."""
-        return Acquisition(self, state)
+        """Evaluates what the measurements tell about where better sets may be.
+
+        A state that was the last one evaluated is not evaluated again.
+        """
+        if not self._latest or self._latest[0].state is not state:
+            self._latest[:] = [Acquisition(self, state)]
+        return self._latest[0]
 
     def propose_from(self, acquisition: Acquisition, count: int) -> Bool[np.ndarray, "k n"]:
         """Returns what to measure next, at most ``count`` rows: the rest of the opening, a round.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -12,7 +12,9 @@ from shapley.game import Game, evaluate
 from shapley.search.candidate import Candidate, from_rows, limits_of
 from shapley.search.constraints import Limits
 
-__all__ = ["beam_search"]
+__all__ = ["beam_search", "grow"]
+
+Expand = Callable[[Bool[np.ndarray, "W n"]], tuple[Bool[np.ndarray, "B n"], Float[np.ndarray, "B"]]]
 
 
 def beam_search(
@@ -47,26 +49,56 @@ def beam_search(
     wanted = rules.check(counts)
     if width < 1:
         raise ValueError(f"width must be at least 1 set, got {width}")
+
+    def expand(
+        beam: Bool[np.ndarray, "W n"],
+    ) -> tuple[Bool[np.ndarray, "B n"], Float[np.ndarray, "B"]]:
+        rows = distinct(children(beam, rules.free)[0])
+        return rows, evaluate(game, rows)
+
+    return grow(expand, lambda rows: evaluate(game, rows), wanted, width, rules, source)
+
+
+def grow(
+    expand: Expand,
+    mean: Callable[[Bool[np.ndarray, "B n"]], Float[np.ndarray, "B"]],
+    wanted: Sequence[int],
+    width: int,
+    rules: Limits,
+    source: str = "beam",
+) -> dict[int, list[Candidate]]:
+    """Returns what :func:`beam_search` does, its steps made by a function.
+
+    Args:
+        expand: takes a beam to the distinct sets that remove one more free player, and their
+            utilities.
+        mean: utilities of any sets.
+        wanted: numbers of players to remove, ascending.
+        width: sets that survive a step.
+        rules: constraints on the sets.
+        source: name given to the candidates.
+    """
     beam, found = full(rules.n)[None], {}
     for size in range(1, wanted[-1] + 1):
-        rows = children(beam, rules.free)
-        utilities = evaluate(game, rows)
+        rows, utilities = expand(beam)
         targets = [count for count in wanted if count >= size]
         if size in wanted:
             best = _best(utilities, rules.allowed(rows), width)
             found[size] = from_rows(rows[best], utilities[best], source)
             if not found[size] and (row := rules.some_row(size)) is not None:
-                found[size] = from_rows(row[None], evaluate(game, row[None]), source)
+                found[size] = from_rows(row[None], mean(row[None]), source)
         beam = rows[_survivors(rows, utilities, rules, targets, width)]
     return found
 
 
-def children(beam: Bool[np.ndarray, "W n"], free: np.ndarray) -> Bool[np.ndarray, "B n"]:
-    """Returns the distinct coalitions that lack one more of the free players."""
+def children(
+    beam: Bool[np.ndarray, "W n"], free: np.ndarray
+) -> tuple[Bool[np.ndarray, "B n"], Int[np.ndarray, "B"], Int[np.ndarray, "B"]]:
+    """Returns the coalitions that lack one more of the free players, their parents and players."""
     parent, place = np.nonzero(beam[:, free])
-    rows = beam[parent]
-    rows[np.arange(len(rows)), free[place]] = False
-    return distinct(rows)
+    rows, player = beam[parent], free[place]
+    rows[np.arange(len(rows)), player] = False
+    return rows, parent, player
 
 
 def _survivors(

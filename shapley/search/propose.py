@@ -23,6 +23,9 @@ from shapley.search.swap import swap_search
 __all__ = ["Candidate", "propose"]
 
 MOST_LED_THROUGH = 6
+# Counts for which the quadratic view is solved, and rows that swap search may ask for, in all.
+MOST_VIEWS = 6
+SWAP_ROWS = 600_000
 
 Found = dict[int, list[Candidate]]
 
@@ -43,8 +46,9 @@ def propose(
     """Returns the best sets that any search finds, for each number of removals.
 
     Where all sets of a size are at most ``exhaustive_limit`` they are all evaluated. Otherwise
-    greedy removal, beam search, evolution, and the optimum of a linear + pairwise view are united,
-    and swap search climbs from the best of them and from random sets.
+    greedy removal, beam search, evolution, and (for up to six counts, spread evenly) the optimum of
+    a linear + pairwise view are united, and swap search climbs from the best of them, and from
+    random sets where exchanges are few enough to lead somewhere.
 
     The game may be a surrogate's mean, an upper bound, or any other acquisition
     (:class:`~shapley.game.FunctionGame` makes a game of a function): nothing is remembered
@@ -86,13 +90,25 @@ def propose(
     }
     if searched:
         known = _searches(game, searched, seed, per_count, rules, width, effort)
+        viewed = {searched[at] for at in _spread(len(searched), MOST_VIEWS)} if effort > 0 else ()
         for count in searched:
+            if count in viewed:
+                leaders = best_first(known[count], 4)
+                known[count] += _of_the_view(game, count, seed, rules, leaders)
             found[count] = _finished(
-                game, count, seed, per_count, rules, known[count], random_starts, effort
+                game,
+                count,
+                seed,
+                per_count,
+                rules,
+                known[count],
+                random_starts,
+                SWAP_ROWS // len(searched),
             )
     if nested:
-        spread = np.unique(np.linspace(0, len(wanted) - 1, MOST_LED_THROUGH).round().astype(int))
-        best = [one for at in spread for one in found[wanted[at]][:2]]
+        best = [
+            one for at in _spread(len(wanted), MOST_LED_THROUGH) for one in found[wanted[at]][:2]
+        ]
         chains = nested_chains(game, wanted, max(width // 2, 1), rules, through=best)
         for count in wanted:
             heads = {chain.sets[count].removed: chain.sets[count] for chain in chains}
@@ -133,15 +149,22 @@ def _finished(
     limits: Limits,
     known: list[Candidate],
     random_starts: int,
-    effort: float,
+    most_rows: int,
 ) -> list[Candidate]:
-    """Climbs from the best sets of the searches, of the quadratic view, and from random sets."""
-    if effort > 0:
-        known = [*known, *_of_the_view(game, count, seed, limits, best_first(known, 4))]
-    drawn = _random_sets(game, limits, count, random_starts, seed)
-    leaders = best_first(known, 4)
-    climbed = swap_search(game, best_first([*leaders, known[0], *drawn]), limits)
+    """Climbs from the best sets of the searches and from random sets."""
+    starts = best_first([*best_first(known, 4), known[0]])
+    exchanges = max(1, count * (len(limits.free) - count))
+    # A random set is about as many exchanges away from a good one as it has players.
+    if most_rows >= count * exchanges * (len(starts) + random_starts):
+        starts = best_first([*starts, *_random_sets(game, limits, count, random_starts, seed)])
+    rounds = max(2, min(100, most_rows // (exchanges * len(starts))))
+    climbed = swap_search(game, starts, limits, most_rounds=rounds)
     return best_first([*known, *climbed], per_count)
+
+
+def _spread(number: int, most: int) -> list[int]:
+    """Returns at most ``most`` places out of a number of them, from the first to the last."""
+    return np.unique(np.linspace(0, number - 1, most).round().astype(int)).tolist()
 
 
 def _of_the_view(

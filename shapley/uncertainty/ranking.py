@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy import stats
 
 from sampling.streams import stream
@@ -18,6 +19,7 @@ __all__ = [
     "order_probabilities",
     "ranking_sentences",
     "ranking_statements",
+    "statements_by_count",
 ]
 
 DRAWS = 20_000
@@ -132,11 +134,43 @@ def ranking_statements(
     Raises:
         ValueError: if there are no standard errors, or ``k`` or the covariance do not fit.
     """
-    _check_k(values, k)
+    return statements_by_count(values, [k], covariance, seed=seed, draws=draws)[k]
+
+
+def statements_by_count(
+    values: Values,
+    counts: Iterable[int],
+    covariance: Float[np.ndarray, "n n"] | None = None,
+    *,
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> dict[int, tuple[RankingStatement, ...]]:
+    """Returns what :func:`ranking_statements` says for each of several counts, from the same draws.
+
+    Args:
+        values: with standard errors.
+        counts: of least valuable players that the statements are about.
+        covariance: of the values; the one that they carry when omitted.
+        seed: of the draws.
+        draws: from the normal distribution of the values.
+
+    Raises:
+        ValueError: as :func:`ranking_statements`.
+    """
+    wanted = list(counts)
+    for k in wanted:
+        _check_k(values, k)
     order = values.ranking()
     names = [values.players[player] for player in order]
     ranks = _ranks(_draw(values, covariance, seed, draws), seed)[:, order]
     certain = covariance is None and not values.standard_errors.any()
+    return {k: _statements(names, ranks, k, certain) for k in wanted}
+
+
+def _statements(
+    names: list[str], ranks: Int[np.ndarray, "D n"], k: int, certain: bool
+) -> tuple[RankingStatement, ...]:
+    """What the ranks of players in every draw, the least valuable first, say of the first k."""
 
     def say(kind: str, who: list[str], holds: Bool[np.ndarray, "D"], text: str) -> None:
         found.append(RankingStatement(kind, tuple(who), float(holds.mean()), text, certain))
@@ -232,7 +266,13 @@ def _degrees(quantile: float) -> float:
     return low
 
 
-def _ranks(drawn: Float[np.ndarray, "D n"], seed: int) -> np.ndarray:
+def _ranks(drawn: Float[np.ndarray, "D n"], seed: int) -> Int[np.ndarray, "D n"]:
     """Returns each player's place in each draw, 0 for the least valuable; ties fall at random."""
-    tie = stream(seed, "ranking ties", drawn.shape[1]).random(drawn.shape)
-    return np.argsort(np.lexsort((tie, drawn), axis=-1), axis=-1)
+    order = np.argsort(drawn, axis=-1)
+    ascending = np.take_along_axis(drawn, order, axis=-1)
+    if (ascending[:, 1:] == ascending[:, :-1]).any():
+        tie = stream(seed, "ranking ties", drawn.shape[1]).random(drawn.shape)
+        order = np.lexsort((tie, drawn), axis=-1)
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, np.arange(drawn.shape[1])[None], axis=-1)
+    return ranks

@@ -17,7 +17,7 @@ from shapley.baselines import in_order
 from shapley.estimator import advance, start
 from shapley.search import Limits, SetSearch
 from surrogate.baselines.cooperative_game import cooperative_game
-from surrogate.process.belief import process_belief
+from surrogate.process.belief import ProcessLearner
 
 __all__ = ["SHARE", "bars", "known_optima"]
 
@@ -100,7 +100,7 @@ def _one(table: Float[np.ndarray, "M"], seeds: int) -> dict[str, Any]:
     regrets, spent, seconds = [], [], []
     for seed in range(seeds):
         began = time.perf_counter()
-        search = SetSearch(process_belief, counts, Limits(n))
+        search = SetSearch(ProcessLearner(), counts, Limits(n))
         result = search.result(advance(search, start(game.players, seed), game, budget))
         seconds.append(time.perf_counter() - began)
         regrets.append(optima.regrets({c: result.sets[c][0].removed for c in counts}))

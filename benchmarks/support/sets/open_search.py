@@ -22,7 +22,7 @@ from shapley import BudgetedGame, Game
 from shapley.estimator import State, start
 from shapley.search import FoundSets, Limits, SetSearch
 from shapley.uncertainty.paired import paired_interval
-from surrogate.process.belief import process_belief
+from surrogate.process.belief import ProcessLearner
 
 __all__ = ["A_PLAYER", "bars", "open_search"]
 
@@ -137,7 +137,7 @@ def _leads(means: Mapping[str, Mapping[int, float]]) -> dict[int, float]:
 def _searched(game: Game, counts: Sequence[int], budget: int, seed: int) -> tuple[FoundSets, int]:
     """What the search finds, and in how many rounds."""
     counted = BudgetedGame(game, budget)
-    search = SetSearch(process_belief, tuple(counts), Limits(len(game.players)))
+    search = SetSearch(ProcessLearner(), tuple(counts), Limits(len(game.players)))
     state: State = start(game.players, seed)
     rounds = 0
     while len(rows := search.propose(state, budget - state.spent)):

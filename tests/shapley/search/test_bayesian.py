@@ -11,10 +11,11 @@ from sampling import enumerate_all, without
 from shapley import TableGame
 from shapley.estimator import State, advance, start
 from shapley.search import Limits, Saving, SetSearch
+from shapley.search.acquisition import studied
 from shapley.search.known import MeasuredFirstGame
 from shapley.search.pool import every_set, near_sets
 from shapley.search.scale import make_scale
-from surrogate.process.belief import process_belief
+from surrogate.process.belief import ProcessLearner
 
 N = 10
 COUNTS = (1, 2, 3, 4, 5)
@@ -37,7 +38,7 @@ def best(game: TableGame, limits: Limits, counts=COUNTS) -> dict[int, float]:
 
 
 def searched(game: TableGame, limits: Limits, budget: int, seed: int = 0, **settings):
-    search = SetSearch(process_belief, settings.pop("counts", COUNTS), limits, **settings)
+    search = SetSearch(ProcessLearner(), settings.pop("counts", COUNTS), limits, **settings)
     state = advance(search, start(game.players, seed), game, budget)
     return search, state, search.result(state)
 
@@ -94,7 +95,7 @@ def test_the_chain_has_the_largest_sum_of_utilities_however_bad_one_of_its_sets_
     rows = enumerate_all(5)
     game = TableGame(np.array([-costs.get(tuple(np.flatnonzero(~row)), 400.0) for row in rows]))
     state = start(game.players).extended(rows, game(rows))
-    found = SetSearch(process_belief, (1, 2, 3), Limits(5), nested=True).result(state)
+    found = SetSearch(ProcessLearner(), (1, 2, 3), Limits(5), nested=True).result(state)
     assert [found.sets[count][0].removed for count in (1, 2, 3)] == [(3,), (3, 4), (2, 3, 4)]
 
 
@@ -118,6 +119,25 @@ def test_a_search_goes_on_from_any_measurements_and_repeats_itself():
     assert search.result(ended).sets[3][0].utility == found.sets[3][0].utility
 
 
+def test_what_is_dear_to_learn_is_learnt_on_a_fixed_grid():
+    sizes = [studied(spent) for spent in range(1, 1500)]
+    assert sizes[:149] == list(range(1, 150))
+    assert all(size <= spent for spent, size in enumerate(sizes, 1))
+    assert all(spent < 1.26 * size for spent, size in enumerate(sizes, 1))
+    assert len(set(sizes[150:])) == 11
+    game = damaged(1, 11)
+    search, state, _ = searched(game, Limits(11), 240, seed=2)
+    fresh = SetSearch(ProcessLearner(), COUNTS, Limits(11))
+    assert np.array_equal(fresh.propose(state, 20), search.propose(state, 20))
+
+
+def test_a_state_is_evaluated_once():
+    game = damaged(2)
+    search, state, _ = searched(game, Limits(N), 100)
+    assert search.evaluate(state) is search.evaluate(state)
+    assert search.evaluate(state.first(90)) is not search.evaluate(state)
+
+
 def test_it_stops_by_itself_when_nothing_better_is_likely():
     game = damaged(2)
     search, state, found = searched(game, Limits(N), 600)
@@ -129,7 +149,7 @@ def test_it_stops_by_itself_when_nothing_better_is_likely():
 
 def test_an_early_result_tells_what_is_expected():
     game = damaged(2)
-    search = SetSearch(process_belief, (5,), Limits(N))
+    search = SetSearch(ProcessLearner(), (5,), Limits(N))
     rows = np.concatenate([np.ones((1, N), bool), ~np.eye(N, dtype=bool)])
     state = start(game.players).extended(rows, game(rows))
     found = search.result(state)
@@ -142,7 +162,7 @@ def test_an_early_result_tells_what_is_expected():
 
 def test_impossible_limits_are_refused_before_anything_is_measured():
     with pytest.raises(ValueError, match="contiguous"):
-        SetSearch(process_belief, (6,), Limits(N, protected=(4,), contiguous=True))
+        SetSearch(ProcessLearner(), (6,), Limits(N, protected=(4,), contiguous=True))
 
 
 def test_the_scale_keeps_the_order_and_is_inverted():
@@ -160,10 +180,16 @@ def test_near_sets_hold_every_exchange_of_the_best_measured_set():
     limits = Limits(N, protected=(0,))
     row = without(N, (2, 5))[None]
     game = damaged(0)
-    rows = near_sets(game, row, limits, (2,))
+    measured = enumerate_all(N)[::7]
+    belief = ProcessLearner()(measured, game(measured), 0)
+    rows, means = near_sets(belief, row, limits, (2,), 100)
     found = {tuple(np.flatnonzero(~one)) for one in rows}
     assert {(2, other) for other in range(3, N)} <= found
     assert all(0 not in one and len(one) == 2 for one in found)
+    assert len(found) == len(rows)
+    np.testing.assert_allclose(means, belief.mean(rows), rtol=1e-6)
+    few = near_sets(belief, row, Limits(N, protected=(0,)), (2,), 3)[0]
+    assert len(few) < len(rows)
     everything = every_set(limits, (2,), 100)
     assert everything is not None
     assert len(everything) == 36

@@ -14,6 +14,7 @@ from shapley import (
     order_probabilities,
     ranking_sentences,
     ranking_statements,
+    statements_by_count,
     stratified_values,
 )
 from tests.support.shapley_games import smooth
@@ -133,3 +134,12 @@ def test_what_does_not_fit_is_named():
             order_probabilities(values, wrong)
     with pytest.raises(ValueError, match="draws must be at least 1"):
         order_probabilities(values, draws=0)
+
+
+def test_several_counts_are_told_from_the_same_draws():
+    values = given_values([1.0, 1.1, 1.5, 1.5], [0.2, 0.3, 0.2, 0.2])
+    together = statements_by_count(values, [3, 1], seed=2)
+    assert set(together) == {1, 3}
+    assert all(together[k] == ranking_statements(values, k, seed=2) for k in together)
+    with pytest.raises(ValueError, match="k must be between"):
+        statements_by_count(values, [2, 5])

@@ -19,6 +19,9 @@ class BeliefContract:
     - The same measurements and seed give the same belief; a row's answer is its own, whatever
       else is asked beside it.
     - The unit and the zero of utilities change nothing but the unit and the zero of the answers.
+    - Neighbours, by one removal more or one exchange, are expected to have their means.
+    - Utilities of the first measurements on a scale of their own may be given beside them; the
+      belief follows from the arguments alone, whatever the learner was asked before.
     - A game without any difference is no trouble.
 
     Fixture: `learner`.
@@ -61,3 +64,29 @@ class BeliefContract:
         rows, utilities = measured
         belief = learner(rows, np.full_like(utilities, 2.0), 0)
         np.testing.assert_allclose(belief.mean(enumerate_all(7)), 2.0, atol=1e-6)
+
+    def test_neighbours_have_their_means(self, learner, measured):
+        belief = learner(*measured, 0)
+        rows = enumerate_all(7)[[5, 77, 127]]
+        fewer = belief.removals(rows)
+        assert fewer.shape == rows.shape
+        for row, expected in zip(rows, fewer, strict=True):
+            kept, gone = np.flatnonzero(row), np.flatnonzero(~row)
+            without = row & ~np.eye(7, dtype=bool)[kept]
+            np.testing.assert_allclose(expected[kept], belief.mean(without), rtol=1e-6)
+            exchanged = belief.exchanges(row)
+            assert exchanged.shape == (len(gone), len(kept))
+            for back, means in zip(gone, exchanged, strict=True):
+                near = without.copy()
+                near[:, back] = True
+                np.testing.assert_allclose(means, belief.mean(near), rtol=1e-6)
+
+    def test_what_was_asked_before_leaves_no_trace(self, learner, measured):
+        rows, utilities = measured
+        asked = enumerate_all(7)
+        for count in (30, 40, 50):
+            belief = learner(rows[:count], utilities[:count], 0, 2.0 * utilities[:25])
+        learner(rows[::-1], utilities[::-1], 1)
+        again = learner(rows, utilities, 0, 2.0 * utilities[:25])
+        np.testing.assert_array_equal(again.mean(asked), belief.mean(asked))
+        np.testing.assert_array_equal(again.deviation(asked), belief.deviation(asked))

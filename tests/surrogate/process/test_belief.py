@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sampling import campaign_design, enumerate_all
-from surrogate.process.belief import factor, process_belief
+from surrogate.process.belief import ProcessLearner, factor, process_belief
 from surrogate.process.kernel import Kernel, covariance
 
 
@@ -98,3 +98,15 @@ def test_a_covariance_that_rounding_makes_singular_is_factored():
     spread = np.sqrt(np.diag(total))
     apart = (root @ root.T - total) / np.multiply.outer(spread, spread)
     assert np.abs(apart).max() < 1e-3
+
+
+def test_a_factor_that_grows_is_that_of_a_fresh_start():
+    rows = campaign_design(12, 400, 6, 0).coalitions
+    known, asked = utilities(rows), rows[::9]
+    learner = ProcessLearner()
+    for count in (150, 200, 290, 301, 400):
+        grown = learner(rows[:count], known[:count], 0, known[:150])
+        fresh = ProcessLearner()(rows[:count], known[:count], 0, known[:150])
+        assert np.array_equal(grown.factor, fresh.factor)
+        assert np.array_equal(grown.mean(asked), fresh.mean(asked))
+    np.testing.assert_allclose(grown.factor, factor(grown.kernel, grown.signs), atol=1e-5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from surrogate.process.adaptive import AdaptiveValues
-from surrogate.process.belief import process_belief
+from surrogate.process.belief import ProcessLearner
 from tests.support.contracts.belief import BeliefContract
 from tests.support.contracts.estimator import EstimatorContract
 
@@ -19,4 +19,4 @@ class TestAdaptiveValues(EstimatorContract):
 class TestProcessBelief(BeliefContract):
     @pytest.fixture
     def learner(self):
-        return process_belief
+        return ProcessLearner()
