@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +9,12 @@ import scipy.linalg
 from jaxtyping import Bool, Float
 
 from sampling.streams import stream
-from surrogate.process.kernel import Kernel, covariance, fit_kernel
+from surrogate.process.kernel import Kernel, factor, fit_kernel
 
 __all__ = ["ProcessBelief", "process_belief"]
 
 ROWS, ROWS_A_PLAYER, ITERATIONS = 400, 16, 40
 CHUNK = 8192
-LITTLE = (0.0, *10.0 ** np.arange(-12, -2))  # shares of a variance that rounding may take
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +58,13 @@ class ProcessBelief:
         That part belongs to the game: utilities are deterministic, and a set may be better than
         any smooth function of its players tells.
         """
-        variances = []
+        kernel, variances = self.kernel, []
         for part in _parts(coalitions):
             known = scipy.linalg.solve_triangular(
-                self.factor, self.kernel(self.signs, part), lower=True, check_finite=False
+                self.factor, kernel(self.signs, part), lower=True, check_finite=False
             )
-            left = self.kernel.diagonal(part) - (known**2).sum(axis=0)
-            variances.append(np.maximum(left, 0.0) + self.kernel.noise)
+            left = kernel.diagonal(part) - (known**2).sum(axis=0)
+            variances.append(np.maximum(left, 0.0) + kernel.rough(part))
         return self.scale * np.sqrt(np.concatenate(variances))
 
 
@@ -102,22 +100,6 @@ def _level_and_scale(utilities: Float[np.ndarray, "m"]) -> tuple[float, float]:
     parts = utilities / largest  # so that squares neither overflow nor vanish
     level, scale = float(parts.mean()), float(parts.std())
     return level * largest, scale * largest if scale > 1e-12 else 1.0
-
-
-def factor(kernel: Kernel, signs: Float[np.ndarray, "m n"]) -> Float[np.ndarray, "m m"]:
-    """Returns the covariance's lower Cholesky factor.
-
-    A kernel that suits the rows it was fitted to may vary so much over others that the least noise
-    is lost in their variances; then each gets as little more as rounding demands.
-    """
-    total = covariance(kernel, signs)
-    places = np.diag_indices(len(total))
-    variances = total[places]
-    for more in LITTLE:
-        total[places] = (1.0 + more) * variances
-        with contextlib.suppress(np.linalg.LinAlgError):
-            return np.linalg.cholesky(total)
-    raise ValueError("utilities span too many orders of magnitude to be learnt; press their scale")
 
 
 def _signs(coalitions: Bool[np.ndarray, "B n"]) -> Float[np.ndarray, "B n"]:
