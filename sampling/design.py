@@ -37,13 +37,15 @@ class Design:
         return len(self.coalitions)
 
 
-def campaign_design(n: int, budget: int, max_removed: int, seed: int) -> Design:
+def campaign_design(
+    n: int, budget: int, max_removed: int, seed: int, *, over_all: float = 0.5
+) -> Design:
     """Returns the coalitions to measure with a budget.
 
-    First the anchors; then half of what remains as complement pairs over all sizes, for the
-    Shapley values; the other half spread evenly over the strata of 2 to ``max_removed``
-    removals, for the search and the size-restricted values. What the strata cannot use goes to
-    the pairs. Inside each size the coalitions are a uniform sample without replacement.
+    First the anchors; then a part of what remains, half unless told otherwise, as complement pairs
+    over all sizes, for the Shapley values; the other part spread evenly over the strata of 2 to
+    ``max_removed`` removals, for the search and the size-restricted values. What the strata cannot
+    use goes to the pairs. Inside each size the coalitions are a uniform sample without replacement.
 
     A larger budget with the same seed and ``max_removed`` contains a smaller one's coalitions
     (while no stratum is asked for more than 16,384 coalitions).
@@ -54,6 +56,8 @@ def campaign_design(n: int, budget: int, max_removed: int, seed: int) -> Design:
             From ``2^n`` on, every coalition is in the design.
         max_removed: the most players that the search may remove, 1 to ``n``.
         seed: of the random streams.
+        over_all: share of the complement pairs, 0 to 1. Little where utilities are next to
+            nothing in all sets but those of few removals.
 
     Raises:
         ValueError: if the budget cannot hold the anchors, or ``max_removed`` is out of range.
@@ -72,7 +76,7 @@ def campaign_design(n: int, budget: int, max_removed: int, seed: int) -> Design:
     # The pairs' own sequence does not depend on the budget: take enough of it, skip anchors.
     sequence = paired(n, remaining + n + 2, seed)
     sequence = sequence[(~sequence).sum(axis=1) != 1]
-    pairs, later = np.split(sequence, [remaining // 2 if removals else remaining])
+    pairs, later = np.split(sequence, [int(over_all * remaining) if removals else remaining])
 
     taken = np.bincount((~pairs).sum(axis=1), minlength=n + 1)
     strata = _strata(n, removals, remaining - len(pairs), taken, set(keys(pairs)), seed)

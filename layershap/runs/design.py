@@ -76,7 +76,9 @@ def read_design(run: RecordedRun, size: int | None = None) -> Bool[np.ndarray, "
 
 
 def read_rounds(run: RecordedRun, plan: Plan) -> list[Round]:
-    """Read the rounds so far; none where there are none, or of another seed or smaller opening.
+    """Read the rounds so far; none where there are none, or of another seed or much larger design.
+
+    An opening of an earlier version counts as long as it left room for what was chosen after it.
 
     Args:
         run: whose.
@@ -107,7 +109,8 @@ def read_rounds(run: RecordedRun, plan: Plan) -> list[Round]:
             f"{kept.fingerprint}); remove the file and run again"
         )
     opening = joined([r for r in rounds if r.kind == OPENING], plan.n)
-    if kept.seed != run.config.measure.seed or len(new_rows(opening, plan.opening)):
+    other = len(opening) >= plan.size and len(new_rows(opening, plan.opening)) > 0
+    if kept.seed != run.config.measure.seed or other:
         return []
     return rounds
 

@@ -13,23 +13,34 @@ from sampling.pairs import paired
 from shapley.estimator import State
 from shapley.estimators.state import exact_if_complete, unmeasured
 from shapley.values import Status, Values
-from surrogate.process.kernel import fit_kernel
+from surrogate.process.kernel import Kernel, fit_kernel
 from surrogate.process.posterior import ValuePosterior, choose, value_posterior
 
 __all__ = ["AdaptiveValues", "LearnedValues", "fit_values"]
 
 PILOT = 3
+# Share of the spread of all utilities below which those of few players hardly differ.
+QUIET = 0.2
 MOST_ENUMERATED = 12
 # The second product part of the kernel pays once there is this much data a player.
 ROWS_FOR_TWO = 20
 # Measurements and iterations of a kernel's fit on the way, and of the last one.
-QUICK_ROWS, QUICK_ROWS_A_PLAYER, QUICK_ITERATIONS = 300, 8, 40
-FINAL_ROWS, FINAL_ROWS_A_PLAYER, FINAL_ITERATIONS = 500, 16, 80
+QUICK_ROWS, QUICK_ROWS_A_PLAYER, QUICK_ITERATIONS = 300, 4, 40
+FINAL_ROWS, FINAL_ROWS_A_PLAYER, FINAL_ITERATIONS = 500, 6, 60
 LEAST_R2 = 0.5
-# Intervals: measurements of the earlier stages, and what is known about the factor beforehand.
+# Intervals: shares of the measurements that the earlier stages had.
 EARLIER_STAGES = (0.625, 0.39)
-PRIOR_FREEDOM = 6.0
-OBSERVATIONS_A_VALUE = 0.3
+# The variance of values from few measurements is larger than the process thinks, whose kernel was
+# fitted to them: by 1 + EXCESS at 5 measurements a player, falling with the square of their number
+# (fitted to the errors on synthetic and real games).
+EXCESS, EXCESS_AT = 4.0, 5.0
+# How many observations that counts for, and how many the move of one value since a stage.
+PRIOR_FREEDOM, OBSERVATIONS_A_VALUE = 12.0, 0.15
+# Share of a variance that comes from the mean of all: which player's is largest is hardly known.
+COMMON_SHARE = 0.2
+INTERVAL_FREEDOM = 6.0
+# Up to so many measurements the values of another kernel are asked for: from then on kernels agree.
+BETWEEN_ROWS = 3000
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +52,17 @@ class LearnedValues:
         values: one a player.
         covariance: of the values, if the process is right.
         operator: takes the utilities of the measurements to the values, the kernel given.
-        r2: share of the variance of the utilities that predictions from the others explain.
     """
 
     posterior: ValuePosterior
     values: Float[np.ndarray, "n"]
     covariance: Float[np.ndarray, "n n"]
     operator: Float[np.ndarray, "n m"]
-    r2: float
+
+    @property
+    def r2(self) -> float:
+        """Share of the variance of the utilities that predictions from the others explain."""
+        return 1.0 - float((self.posterior.left_out_errors**2).mean())
 
 
 @dataclass(frozen=True)
@@ -63,9 +77,11 @@ class AdaptiveValues:
     with the best weights under the process. Measurements of any other origin may be among the
     state's; no law of sampling is assumed. The sum of the values is ``v(N) - v(empty)``.
 
-    Standard errors are those of the process times a factor that the game itself gives: the values
-    are estimated again from the first 62 % and the first 39 % of the measurements, and how far
-    they have moved since is compared with how far the process expected them to.
+    Standard errors are those of the process times a factor: how much too sure a process is of a
+    kernel from so few measurements, corrected by the game itself. The values are estimated again
+    from the first 62 % and the first 39 % of the measurements, and how far they have moved since is
+    compared with how far the process expected them to. What the values change when the kernel is
+    that of the first 62 % is added.
 
     Attributes:
         growth: coalitions of a step, as a share of those measured before it.
@@ -82,7 +98,7 @@ class AdaptiveValues:
         n, spent = state.n, state.spent
         if count < 1:
             return np.empty((0, n), dtype=bool)
-        opening = _opening(n, state.seed)
+        opening = _opening(state)
         # Measurements of another origin open as well, but for both ends nothing stands in.
         if spent < len(opening) or not state.has_ends:
             missing = unmeasured(state, opening, count)
@@ -113,7 +129,7 @@ class AdaptiveValues:
 
         Diagnostics: ``left_out_r2`` (each utility predicted from all others), ``stretch`` (the
         factor on the process's own standard errors) and ``unexplained`` (share of the variance
-        that the process takes for noise of the game).
+        that the process does not expect to predict).
 
         Raises:
             ValueError: if the empty coalition or the full one was not measured, or fewer than
@@ -134,8 +150,7 @@ class AdaptiveValues:
 
     def report(self, state: State, final: LearnedValues) -> Values:
         """Returns the values of :meth:`learn` with intervals that the game itself widens."""
-        stretch = _stretch(state, final)
-        covariance = stretch**2 * final.covariance
+        covariance, stretch = _widened(state, final)
         return Values.build(
             state.players,
             final.values,
@@ -144,12 +159,12 @@ class AdaptiveValues:
             status=Status.QUADRATURE if final.r2 >= LEAST_R2 else Status.ROUGH,
             spent=state.spent,
             budget=state.spent,
-            quantile=float(stats.t.ppf(0.975, PRIOR_FREEDOM)),
+            quantile=float(stats.t.ppf(0.975, INTERVAL_FREEDOM)),
             covariance=covariance,
             diagnostics={
                 "left_out_r2": final.r2,
                 "stretch": stretch,
-                "unexplained": final.posterior.kernel.noise,
+                "unexplained": float((1.0 / final.posterior.precisions).mean()),
             },
         )
 
@@ -175,12 +190,7 @@ def fit_values(
             f"values of {n} players need at least {min(n + 2, 1 << n)} coalitions, the full and"
             f" the empty one among them, got {count}; measure more"
         )
-    used = state.coalitions.any(axis=1)
-    nothing = int(np.flatnonzero(~used)[0])
-    signs, inner = np.where(state.coalitions[used], 1.0, -1.0), state.utilities[used]
-    mean, scale = float(inner.mean()), float(inner.std())
-    scale = scale if scale > 1e-12 * max(1.0, abs(mean)) else 1.0
-    targets = (inner - mean) / scale
+    signs, targets, _ = _standardised(state)
     chosen = np.arange(len(signs))
     rows = max(QUICK_ROWS, QUICK_ROWS_A_PLAYER * n) if rows is None else rows
     if len(chosen) > rows:
@@ -192,48 +202,96 @@ def fit_values(
         iterations=iterations,
         components=2 if count >= ROWS_FOR_TWO * n else 1,
     )
+    return _values_under(kernel, state)
+
+
+def _values_under(kernel: Kernel, state: State) -> LearnedValues:
+    """Returns the values of all that is measured, the kernel given."""
+    n = state.n
+    signs, targets, scale = _standardised(state)
     posterior = value_posterior(kernel, signs, targets)
-    weights = posterior.weights
-    operator = np.zeros((n, count))
-    operator[:, used] = weights + (1.0 / n - weights.sum(axis=1, keepdims=True)) / len(inner)
-    operator[:, nothing] = -1.0 / n
-    r2 = 1.0 - float((posterior.left_out_errors**2).mean())
+    used = state.coalitions.any(axis=1)
+    weights, operator = posterior.weights, np.zeros((n, state.spent))
+    operator[:, used] = weights + (1.0 / n - weights.sum(axis=1, keepdims=True)) / len(signs)
+    operator[:, ~used] = -1.0 / n
     return LearnedValues(
-        posterior, operator @ state.utilities, scale**2 * posterior.covariance, operator, r2
+        posterior, operator @ state.utilities, scale**2 * posterior.covariance, operator
     )
 
 
-def _stretch(state: State, final: LearnedValues) -> float:
-    """Returns by how much values really move as measurements come in, relative to expectation.
+def _standardised(
+    state: State,
+) -> tuple[Float[np.ndarray, "m n"], Float[np.ndarray, "m"], float]:
+    """Returns signs and utilities of all but the empty coalition, and the utilities' scale."""
+    used = state.coalitions.any(axis=1)
+    inner = state.utilities[used]
+    mean, scale = float(inner.mean()), float(inner.std())
+    scale = scale if scale > 1e-12 * max(1.0, abs(mean)) else 1.0
+    return np.where(state.coalitions[used], 1.0, -1.0), (inner - mean) / scale, scale
+
+
+def _widened(state: State, final: LearnedValues) -> tuple[Float[np.ndarray, "n n"], float]:
+    """Returns the covariance of the values that the game bears out, and the stretch it took.
 
     Under the process, values at an earlier stage differ from the final ones with the variance
-    that was lost since. The mean square of the observed over the expected move is shrunk to 1
-    by a scaled inverse chi-squared prior; a game's values move together, so that each counts as a
-    part of an observation. Leave-one-out errors that are too large for the process count too.
+    that was lost since. The mean square of the observed over the expected move, each stage's
+    excess taken into account, is shrunk to 1 by a scaled inverse chi-squared prior; a game's
+    values move together, so that each counts as a part of an observation. Leave-one-out errors that
+    are too large for the process count too.
     """
     n = state.n
-    seen = []
+    after, seen = np.diag(final.covariance), []
+    between = np.zeros((n, n))
     for share in EARLIER_STAGES:
         shorter = state.first(int(share * state.spent))
         if shorter.spent < n + 2 or not shorter.has_ends:
             break
         early = fit_values(shorter)
-        before, after = np.diag(early.covariance), np.diag(final.covariance)
-        expected = np.maximum(before - after, 0.25 * before)
-        moved = (early.values - final.values) ** 2
-        seen.append(np.divide(moved, expected, out=np.ones(n), where=expected > 0))
+        if not seen and state.spent <= BETWEEN_ROWS:
+            other = _values_under(early.posterior.kernel, state).values - final.values
+            between = np.outer(other, other)
+        before = np.diag(early.covariance)
+        expected = float(np.maximum(before - after, 0.25 * before).mean())
+        expected *= _excess(n, shorter.spent)
+        moved = float(((early.values - final.values) ** 2).mean())
+        seen.append(moved / expected if expected > 0 else 1.0)
     freedom = OBSERVATIONS_A_VALUE * n * len(seen)
     total = PRIOR_FREEDOM + (freedom * float(np.mean(seen)) if seen else 0.0)
     left_out = float((final.posterior.left_out**2).mean())
-    return float(np.sqrt(max(1.0, left_out, total / (PRIOR_FREEDOM + freedom))))
+    factor = _excess(n, state.spent) * total / (PRIOR_FREEDOM + freedom)
+    factor = max(1.0, left_out, factor)
+    covariance = factor * final.covariance + between
+    mean = float(np.diag(covariance).mean())
+    covariance = (1.0 - COMMON_SHARE) * covariance + COMMON_SHARE * mean * np.eye(n)
+    return covariance, float(np.sqrt(factor))
 
 
-def _opening(n: int, seed: int) -> Bool[np.ndarray, "k n"]:
-    """The first coalitions: all, none, single removals, single players, then some pairs."""
+def _excess(n: int, measured: int) -> float:
+    """Returns by how much the variance of values exceeds that of a process with a fitted kernel."""
+    return 1.0 + EXCESS * (EXCESS_AT * n / measured) ** 2
+
+
+def _opening(state: State) -> Bool[np.ndarray, "k n"]:
+    """The first coalitions: all, none, single removals and some pairs; then what suits the game.
+
+    Single players tell much where the utilities of few players differ. Where they hardly do, as
+    in a game that is next to nothing over most of the cube, coalitions of the better half do.
+    """
+    n = state.n
     ones = np.eye(n, dtype=bool)
-    singles = np.concatenate([full(n)[None], empty(n)[None], ~ones, ones])
-    pairs = paired(n, PILOT * n + 2 * n, seed)
+    pairs = paired(n, PILOT * n + 2 * n, state.seed)
     sizes = pairs.sum(axis=1)
-    rows = np.concatenate([singles, pairs[(sizes > 1) & (sizes < n - 1)]])
-    rows = rows[np.sort(np.unique(rows, axis=0, return_index=True)[1])]
-    return rows[: max(PILOT * n, n + 2)]
+    pairs = pairs[(sizes > 1) & (sizes < n - 1)]
+    first = _distinct(np.concatenate([full(n)[None], empty(n)[None], ~ones, pairs]))
+    first = first[: max((PILOT - 1) * n, n + 2)]
+    if len(unmeasured(state, first, 1)):
+        return first
+    few = 2 * state.coalitions.sum(axis=1) <= n
+    alive = float(state.utilities[few].std()) > QUIET * float(state.utilities.std())
+    then = ones if alive else pairs[2 * pairs.sum(axis=1) >= n]
+    return _distinct(np.concatenate([first, then]))[: max(PILOT * n, n + 2)]
+
+
+def _distinct(rows: Bool[np.ndarray, "B n"]) -> Bool[np.ndarray, "k n"]:
+    """The rows in their order, each once."""
+    return rows[np.sort(np.unique(rows, axis=0, return_index=True)[1])]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,15 +10,14 @@ import scipy.linalg
 from jaxtyping import Bool, Float
 
 from sampling.streams import stream
-from surrogate.process.kernel import Kernel, covariance, fit_kernel
-from surrogate.process.threads import linear_algebra
+from surrogate.process.kernel import Kernel, covariance, factor, fit_kernel
+from surrogate.process.threads import few_threads
 
 __all__ = ["ProcessBelief", "ProcessLearner", "process_belief"]
 
 ROWS, ROWS_A_PLAYER, MOST_ROWS, ITERATIONS = 400, 8, 640, 40
 CHUNK = 8192
 BLOCK = 128  # rows that a factor grows by
-LITTLE = (0.0, *10.0 ** np.arange(-12, -2))  # shares of a variance that rounding may take
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +45,7 @@ class ProcessBelief:
         # Only products need every pair; the linear part and that of the sizes are summed once.
         linear, by_size, _ = self._changes
         parts = []
-        with linear_algebra(len(self.signs)):
+        with few_threads(len(self.signs)):
             for part in _parts(coalitions):
                 smooth = part @ linear + by_size[(part > 0).sum(axis=1)]
                 for product in self.kernel.products(part, self.signs):
@@ -67,7 +65,7 @@ class ProcessBelief:
         linear, by_size, ratios = self._changes
         fewer = by_size[np.maximum(sizes - 1, 0)]
         smooth = (signs @ linear + fewer)[:, None] - 2.0 * linear
-        with linear_algebra(len(self.signs)):
+        with few_threads(len(self.signs)):
             for product, ratio in zip(self.kernel.products(signs, self.signs), ratios, strict=True):
                 smooth += (product * self.weights) @ ratio.T
         return self.level + self.scale * smooth
@@ -81,7 +79,7 @@ class ProcessBelief:
         linear, by_size, ratios = self._changes
         inside = float(signs[0] @ linear) + by_size[int(coalition.sum())]
         smooth = inside + np.add.outer(2.0 * linear[~coalition], -2.0 * linear[coalition])
-        with linear_algebra(len(self.signs)):
+        with few_threads(len(self.signs)):
             for product, ratio in zip(self.kernel.products(signs, self.signs), ratios, strict=True):
                 smooth += (product * self.weights / ratio[~coalition]) @ ratio[coalition].T
         return self.level + self.scale * smooth
@@ -109,13 +107,13 @@ class ProcessBelief:
         any smooth function of its players tells.
         """
         variances = []
-        with linear_algebra(len(self.signs)):
+        with few_threads(len(self.signs)):
             for part in _parts(coalitions):
                 known = scipy.linalg.solve_triangular(
                     self.factor, self.kernel(self.signs, part), lower=True, check_finite=False
                 )
                 left = self.kernel.diagonal(part) - (known**2).sum(axis=0)
-                variances.append(np.maximum(left, 0.0) + self.kernel.noise)
+                variances.append(np.maximum(left, 0.0) + self.kernel.rough(part))
         return self.scale * np.sqrt(np.concatenate(variances))
 
 
@@ -154,7 +152,7 @@ class ProcessLearner:
         studied = utilities if studied is None else studied
         level, scale = _level_and_scale(utilities)
         kernel = self._fitted(signs[: len(studied)], studied, seed)
-        with linear_algebra(len(signs)):
+        with few_threads(len(signs)):
             root = self._grown(kernel, signs)
             weights = scipy.linalg.cho_solve(
                 (root, True), (utilities - level) / scale, check_finite=False
@@ -171,7 +169,7 @@ class ProcessLearner:
             rows = min(MOST_ROWS, max(ROWS, ROWS_A_PLAYER * signs.shape[1]))
             if len(order) > rows:
                 order = stream(seed, "rows of a belief").permutation(len(order))[:rows]
-            with linear_algebra(len(order)):
+            with few_threads(len(order)):
                 kernel = fit_kernel(
                     signs[order], targets[order], np.ones(len(order)), iterations=ITERATIONS
                 )
@@ -233,22 +231,6 @@ def _level_and_scale(utilities: Float[np.ndarray, "m"]) -> tuple[float, float]:
     parts = utilities / largest  # so that squares neither overflow nor vanish
     level, scale = float(parts.mean()), float(parts.std())
     return level * largest, scale * largest if scale > 1e-12 else 1.0
-
-
-def factor(kernel: Kernel, signs: Float[np.ndarray, "m n"]) -> Float[np.ndarray, "m m"]:
-    """Returns the covariance's lower Cholesky factor.
-
-    A kernel that suits the rows it was fitted to may vary so much over others that the least noise
-    is lost in their variances; then each gets as little more as rounding demands.
-    """
-    total = covariance(kernel, signs)
-    places = np.diag_indices(len(total))
-    variances = total[places]
-    for more in LITTLE:
-        total[places] = (1.0 + more) * variances
-        with contextlib.suppress(np.linalg.LinAlgError):
-            return np.linalg.cholesky(total)
-    raise ValueError("utilities span too many orders of magnitude to be learnt; press their scale")
 
 
 def _signs(coalitions: Bool[np.ndarray, "B n"]) -> Float[np.ndarray, "B n"]:

@@ -22,7 +22,7 @@ from shapley.values import Status
 from surrogate.process.adaptive import LearnedValues
 from surrogate.process.kernel import Kernel
 from surrogate.process.posterior import ValuePosterior
-from surrogate.process.threads import linear_algebra
+from surrogate.process.threads import few_threads
 
 __all__ = ["interaction_posterior", "learned_interactions"]
 
@@ -82,10 +82,10 @@ def interaction_posterior(
     mean, across = np.zeros(len(pairs[0])), np.empty((rows, len(pairs[0])))
     step = max(1, CHUNK_NUMBERS // (n * n))
     nothing = -np.ones((1, n))
-    with linear_algebra(rows):
+    with few_threads(rows):
         for at in range(0, known, step):
             part = signs[at : at + step]
-            found = _smooth(kernel, part) + kernel.noise * _weights(part)
+            found = _smooth(kernel, part) + kernel.rough(part)[:, None, None] * _weights(part)
             found = found[:, pairs[0], pairs[1]]
             mean += weights[at : at + step] @ found
             if at < rows:
@@ -144,7 +144,9 @@ def _prior(kernel: Kernel) -> Float[np.ndarray, "n n"]:
     total += share**2 * float(kernel.diagonal(nothing)[0])
     weight = np.exp(_log_weight(n, np.arange(n - 1)))
     # Of each size as many coalitions as its weight goes into 1 / (n - 1), each in four places.
-    return total + kernel.noise * (4.0 * share * float(weight.sum()) - share**2)
+    rough = kernel.noise * np.exp(2.0 * kernel.fade * (n - np.arange(n + 1.0)))  # by size
+    four = rough[: n - 1] + 2.0 * rough[1:n] + rough[2:]
+    return total + share * float(weight @ four) - share**2 * rough[0]
 
 
 def _weights(signs: Float[np.ndarray, "B n"]) -> Float[np.ndarray, "B n n"]:

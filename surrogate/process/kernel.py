@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.optimize import minimize
 
-__all__ = ["Kernel", "Process", "covariance", "fit_process"]
+from surrogate.process.threads import few_threads
+
+__all__ = ["Kernel", "Process", "covariance", "factor", "fit_kernel", "fit_process"]
 
 LEAST_NOISE = 1e-8
 CHUNK = 4096
+LITTLE = (0.0, *10.0 ** np.arange(-12, -2))  # shares of a variance that rounding may take
 # Prior of the logarithms: lengths of each component, then the spread of each kind.
 TYPICAL_LENGTHS = (1.0, 0.3)
 TYPICAL_VARIANCES = (0.5, 0.15)
-LENGTH_SPREAD, TILT_SPREAD, SLOPE_SPREAD, MISC_SPREAD = 1.5, 0.3, 2.0, 3.0
+LENGTH_SPREAD, TILT_SPREAD, SLOPE_SPREAD, MISC_SPREAD = 1.0, 0.3, 1.5, 3.0
+# What the players have in common is learnt from all of them: lengths, tilts, slopes.
+COMMON_SPREADS = (1.5, 0.7, 2.0)
+FADE_SPREAD = 0.5
+LEAST_TILT, MOST_TILT, MOST_FADE, MOST_FADE_IN_ALL = -3.0, 1.5, 1.0, 20.0
 NO_SPREAD = 1e-3
 
 
@@ -26,8 +34,9 @@ class Kernel:
 
     ``sum_c variances_c exp(-sum_i lengths_ci [z_i != z'_i] + sum_i tilts_ci (a_i + a'_i)) +
     sum_i slopes_i z_i z'_i + curve exp(-bend |s - s'|) + constant`` with ``a_i = [z_i = -1]`` and
-    ``s`` the number of kept players; and ``noise`` more for a coalition with itself: what no smooth
-    function explains belongs to the game, since its utilities are deterministic. The product over
+    ``s`` the number of kept players; and ``noise exp(2 fade (n - s))`` more for a coalition with
+    itself: what no smooth function explains belongs to the game, since its utilities are
+    deterministic. The product over
     players holds interactions of all orders, damped with their order; a tilt makes the game wilder
     (or tamer) where its player is gone.
 
@@ -39,7 +48,8 @@ class Kernel:
         curve: prior variance of a function of the number of kept players alone.
         bend: its decay a player.
         constant: prior variance of the level.
-        noise: variance of the targets around the smooth function.
+        noise: variance of the targets around the smooth function, where all players are kept.
+        fade: half the growth of its logarithm with each absent player.
     """
 
     lengths: Float[np.ndarray, "c n"]
@@ -50,6 +60,7 @@ class Kernel:
     bend: float
     constant: float
     noise: float
+    fade: float = 0.0
 
     def __call__(
         self, left: Float[np.ndarray, "B n"], right: Float[np.ndarray, "p n"]
@@ -66,7 +77,12 @@ class Kernel:
         self, left: Float[np.ndarray, "B n"], right: Float[np.ndarray, "p n"]
     ) -> Float[np.ndarray, "B p"]:
         """Returns the part that depends on the numbers of kept players alone."""
-        return self.curve * np.exp(-self.bend * _apart(left, right))
+        table = self.size_table(left.shape[1])
+        return table[np.ix_(_sizes(left), _sizes(right))]
+
+    def size_table(self, n: int) -> Float[np.ndarray, "s s"]:
+        """Returns the same for all numbers of kept players, from none to all."""
+        return self.curve * np.exp(-self.bend * _apart(n))
 
     def products(
         self, left: Float[np.ndarray, "B n"], right: Float[np.ndarray, "p n"]
@@ -74,14 +90,19 @@ class Kernel:
         """Returns the product part of each component."""
         parts = []
         for lengths, tilts, variance in zip(self.lengths, self.tilts, self.variances, strict=True):
-            # [z != z'] = (1 - z z') / 2 turns the distance into one matrix product.
-            exponent = (left * (0.5 * lengths)) @ right.T
-            exponent -= (0.5 * left @ tilts)[:, None]
-            exponent += (tilts.sum() - 0.5 * right @ tilts - 0.5 * lengths.sum())[None, :]
+            # [z != z'] = (1 - z z') / 2 turns the exponent into one matrix product.
+            here = -0.5 * left @ tilts
+            there = tilts.sum() - 0.5 * right @ tilts - 0.5 * lengths.sum() + np.log(variance)
+            exponent = np.column_stack([left * (0.5 * lengths), here, np.ones(len(left))]) @ (
+                np.column_stack([right, np.ones(len(right)), there]).T
+            )
             np.exp(exponent, out=exponent)
-            exponent *= variance
             parts.append(exponent)
         return parts
+
+    def rough(self, signs: Float[np.ndarray, "B n"]) -> Float[np.ndarray, "B"]:
+        """Returns the variance of what no smooth function explains at each coalition."""
+        return self.noise * np.exp(self.fade * (signs.shape[1] - signs.sum(axis=1)))
 
     def diagonal(self, signs: Float[np.ndarray, "B n"]) -> Float[np.ndarray, "B"]:
         """Returns the variance of the smooth function at each coalition."""
@@ -128,7 +149,7 @@ def fit_process(
 
     The gradient is analytic (Rasmussen & Williams 2006, equations 2.30 and 5.9). A weak
     log-normal prior keeps the hyperparameters apart from each other's degenerate corners when
-    coalitions are few.
+    coalitions are few; it is hierarchical, so that few coalitions tell what players have in common.
 
     Args:
         signs: -1 for a removed player, 1 for a kept one.
@@ -171,8 +192,25 @@ def covariance(
         slack: by how much the noise of each measurement is larger than the kernel's.
     """
     total = kernel(signs, signs)
-    total[np.diag_indices(len(signs))] += kernel.noise * slack
+    total[np.diag_indices(len(signs))] += kernel.rough(signs) * slack
     return total
+
+
+def factor(kernel: Kernel, signs: Float[np.ndarray, "m n"]) -> Float[np.ndarray, "m m"]:
+    """Returns the covariance's lower Cholesky factor.
+
+    A kernel that suits the rows it was fitted to may vary so much over others that the least noise
+    is lost in their variances; then each gets as little more as rounding demands.
+    """
+    total = covariance(kernel, signs)
+    places = np.diag_indices(len(total))
+    variances = total[places]
+    for more in LITTLE:
+        total[places] = (1.0 + more) * variances
+        with contextlib.suppress(np.linalg.LinAlgError):
+            # A transposed view is in LAPACK's order: its lower part is the upper one of the rows.
+            return scipy.linalg.cholesky(total.T, lower=True, check_finite=False)
+    raise ValueError("utilities span too many orders of magnitude to be learnt; press their scale")
 
 
 def fit_kernel(
@@ -197,31 +235,54 @@ def fit_kernel(
         start: a kernel of as many components to begin at; the prior's middle when omitted.
     """
     n = signs.shape[1]
-    mean, spread = _prior(n, components, TILT_SPREAD if tilted else NO_SPREAD)
+    mean, spread = _prior(n, components, tilted)
+    blocks = _blocks(n, components)
+    commons = [*COMMON_SPREADS[:2] * components, COMMON_SPREADS[2]]
 
     def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = _evidence(_unpack(theta, n, components), signs, targets, slack)
-        apart = (theta - mean) / spread
-        return value + 0.5 * float(apart @ apart), gradient + apart / spread
+        apart = theta - mean
+        pull = apart / spread**2
+        # A block's prior covariance is own^2 I + common^2 11' (Sherman-Morrison inverts it).
+        for block, common in zip(blocks, commons, strict=True):
+            own = spread[block.start]
+            pull[block] -= common**2 / (own**2 + n * common**2) * pull[block].sum()
+        return value + 0.5 * float(apart @ pull), gradient + pull
 
     reach = np.minimum(5.0 * spread, 8.0)
     bounds = np.stack([mean - reach, mean + reach], axis=1)
-    bounds[-1] = np.log(LEAST_NOISE), 1.0
-    found = minimize(
-        objective,
-        np.clip(mean if start is None else _pack(start), bounds[:, 0], bounds[:, 1]),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=bounds,
-        options={"maxiter": iterations},
-    )
+    for block in blocks[1:-1:2]:
+        bounds[block] = (LEAST_TILT, MOST_TILT) if tilted else (-NO_SPREAD, NO_SPREAD)
+    bounds[-2] = np.log(LEAST_NOISE), 1.0
+    fade = min(MOST_FADE, MOST_FADE_IN_ALL / n)
+    bounds[-1] = -fade, fade
+    with few_threads(len(signs)):
+        found = minimize(
+            objective,
+            np.clip(mean if start is None else _pack(start), bounds[:, 0], bounds[:, 1]),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={"maxiter": iterations},
+        )
     return _unpack(found.x, n, components)
 
 
+def _blocks(n: int, components: int) -> list[slice]:
+    """Returns where lengths and tilts of each component and the slopes stand."""
+    found = []
+    for c in range(components):
+        at = c * (2 * n + 1)
+        found += [slice(at, at + n), slice(at + n, at + 2 * n)]
+    at = components * (2 * n + 1)
+    return [*found, slice(at, at + n)]
+
+
 def _prior(
-    n: int, components: int, tilt_spread: float = TILT_SPREAD
+    n: int, components: int, tilted: bool = True
 ) -> tuple[Float[np.ndarray, "h"], Float[np.ndarray, "h"]]:
     ones = np.ones(n)
+    tilt_spread, fade_spread = (TILT_SPREAD, FADE_SPREAD) if tilted else (NO_SPREAD, NO_SPREAD)
     mean, spread = [], []
     for c in range(components):
         mean += [
@@ -230,20 +291,20 @@ def _prior(
             np.log(TYPICAL_VARIANCES[c : c + 1]),
         ]
         spread += [LENGTH_SPREAD * ones, tilt_spread * ones, np.array([MISC_SPREAD])]
-    mean += [np.log(0.5 / n) * ones, np.log([0.03, 3.0 / n, 1.0, 1e-3])]
-    spread += [SLOPE_SPREAD * ones, np.array([2.0, 1.0, MISC_SPREAD, MISC_SPREAD])]
+    mean += [np.log(0.5 / n) * ones, np.log([0.03, 3.0 / n, 1.0, 1e-3]), np.zeros(1)]
+    spread += [SLOPE_SPREAD * ones, np.array([2.0, 1.0, MISC_SPREAD, MISC_SPREAD, fade_spread])]
     return np.concatenate(mean), np.concatenate(spread)
 
 
 def _pack(kernel: Kernel) -> Float[np.ndarray, "h"]:
     blocks = [np.log(kernel.lengths), kernel.tilts, np.log(kernel.variances)[:, None]]
-    rest = [kernel.curve, kernel.bend, kernel.constant, kernel.noise]
-    return np.concatenate([np.hstack(blocks).ravel(), np.log(kernel.slopes), np.log(rest)])
+    rest = np.log([kernel.curve, kernel.bend, kernel.constant, kernel.noise])
+    return np.concatenate([np.hstack(blocks).ravel(), np.log(kernel.slopes), rest, [kernel.fade]])
 
 
 def _unpack(theta: Float[np.ndarray, "h"], n: int, components: int) -> Kernel:
     blocks = theta[: components * (2 * n + 1)].reshape(components, 2 * n + 1)
-    rest = np.exp(theta[components * (2 * n + 1) :])
+    rest = np.exp(theta[components * (2 * n + 1) : -1])
     return Kernel(
         lengths=np.exp(blocks[:, :n]),
         tilts=blocks[:, n : 2 * n].copy(),
@@ -253,6 +314,7 @@ def _unpack(theta: Float[np.ndarray, "h"], n: int, components: int) -> Kernel:
         bend=float(rest[n + 1]),
         constant=float(rest[n + 2]),
         noise=float(rest[n + 3]),
+        fade=float(theta[-1]),
     )
 
 
@@ -266,15 +328,15 @@ def _evidence(
     m, n = signs.shape
     products = kernel.products(signs, signs)
     total = (signs * kernel.slopes) @ signs.T + kernel.constant
-    curve = kernel.by_size(signs, signs)
-    total += curve
+    total += kernel.by_size(signs, signs)
     for part in products:
         total += part
-    total[np.diag_indices(m)] += kernel.noise * slack
+    rough = kernel.rough(signs) * slack
+    total[np.diag_indices(m)] += rough
     decompose, invert = scipy.linalg.get_lapack_funcs(("potrf", "potri"), (total,))
     factor, failed = decompose(total, lower=1, overwrite_a=1)
     if failed:
-        return 1e10, np.zeros(len(products) * (2 * n + 1) + n + 4)
+        return 1e10, np.zeros(len(products) * (2 * n + 1) + n + 5)
     solution = scipy.linalg.cho_solve((factor, True), targets, check_finite=False)
     value = 0.5 * float(targets @ solution) + float(np.log(np.diag(factor)).sum())
 
@@ -291,18 +353,23 @@ def _evidence(
         gradient.append((1.0 - signs).T @ rows)
         gradient.append(np.array([whole]))
     gradient.append(((sensitivity @ signs) * signs).sum(axis=0) * kernel.slopes)
-    by_noise = float(np.diag(sensitivity) @ slack) * kernel.noise
-    curve *= sensitivity
-    by_curve = float(curve.sum())
-    curve *= _apart(signs, signs)
-    by_bend = -kernel.bend * float(curve.sum())
+    by_noise = np.diag(sensitivity) * rough
+    by_fade = float(by_noise @ (n - signs.sum(axis=1)))
+    member = (_sizes(signs)[:, None] == np.arange(n + 1)).astype(np.float64)
+    by_sizes = member.T @ sensitivity @ member * kernel.size_table(n)
+    by_curve = float(by_sizes.sum())
+    by_bend = -kernel.bend * float((by_sizes * _apart(n)).sum())
     by_constant = float(sensitivity.sum()) * kernel.constant
-    gradient.append(np.array([by_curve, by_bend, by_constant, by_noise]))
+    gradient.append(np.array([by_curve, by_bend, by_constant, float(by_noise.sum()), by_fade]))
     return value, np.concatenate(gradient)
 
 
-def _apart(
-    left: Float[np.ndarray, "B n"], right: Float[np.ndarray, "p n"]
-) -> Float[np.ndarray, "B p"]:
-    """Returns the differences between numbers of kept players."""
-    return 0.5 * np.abs(np.subtract.outer(left.sum(axis=1), right.sum(axis=1)))
+def _sizes(signs: Float[np.ndarray, "B n"]) -> Int[np.ndarray, "B"]:
+    """Returns the numbers of kept players."""
+    return (signs > 0).sum(axis=1)
+
+
+def _apart(n: int) -> Float[np.ndarray, "s s"]:
+    """Returns the differences between numbers of kept players, from none to all."""
+    sizes = np.arange(n + 1.0)
+    return np.abs(np.subtract.outer(sizes, sizes))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg
 from jaxtyping import Bool, Float, Int
 
-from surrogate.process.kernel import Kernel, covariance
+from surrogate.process.kernel import Kernel, factor
 from surrogate.process.quadrature import shapley_covariance, shapley_functional
+from surrogate.process.threads import few_threads
 
 __all__ = ["ValuePosterior", "choose", "value_posterior"]
+
+LEAST_KNOWN = 1e-9  # share of a variance that rounding leaves
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,22 +27,47 @@ class ValuePosterior:
         signs: of the measured coalitions, in {-1, 1}.
         factor: lower Cholesky factor of their covariance.
         functional: the factor's inverse times their covariances with the values.
-        mean: of the values.
+        along: the factor's inverse times the standardised utilities.
         covariance: of the values.
-        weights: of the measured utilities in the mean of each value.
-        left_out_errors: of the prediction of each measured utility from all others.
-        left_out: the same in standard deviations that the process gives each.
     """
 
     kernel: Kernel
     signs: Float[np.ndarray, "m n"]
     factor: Float[np.ndarray, "m m"]
     functional: Float[np.ndarray, "m n"]
-    mean: Float[np.ndarray, "n"]
+    along: Float[np.ndarray, "m"]
     covariance: Float[np.ndarray, "n n"]
-    weights: Float[np.ndarray, "n m"]
-    left_out_errors: Float[np.ndarray, "m"]
-    left_out: Float[np.ndarray, "m"]
+
+    @property
+    def mean(self) -> Float[np.ndarray, "n"]:
+        """Of the values."""
+        return self.along @ self.functional
+
+    @cached_property
+    def weights(self) -> Float[np.ndarray, "n m"]:
+        """Of the measured utilities in the mean of each value."""
+        return _backward(self.factor, self.functional).T
+
+    @cached_property
+    def precisions(self) -> Float[np.ndarray, "m"]:
+        """One over the variance of each measured utility, given all others."""
+        (invert,) = scipy.linalg.get_lapack_funcs(("trtri",), (self.factor,))
+        with few_threads(len(self.factor)):
+            inverse, _ = invert(self.factor, lower=1)
+        return np.einsum("ij,ij->j", inverse, inverse)
+
+    @cached_property
+    def left_out_errors(self) -> Float[np.ndarray, "m"]:
+        """Of the prediction of each measured utility from all others.
+
+        In closed form (Rasmussen & Williams 2006, equation 5.12).
+        """
+        return _backward(self.factor, self.along) / self.precisions
+
+    @property
+    def left_out(self) -> Float[np.ndarray, "m"]:
+        """The same in standard deviations that the process gives each."""
+        return self.left_out_errors * np.sqrt(self.precisions)
 
 
 def value_posterior(
@@ -51,25 +80,12 @@ def value_posterior(
         signs: of the measured coalitions, in {-1, 1}.
         targets: standardised utilities, one a row.
     """
-    factor = np.linalg.cholesky(covariance(kernel, signs))
-    functional = _forward(factor, shapley_functional(kernel, signs).T)
-    along = _forward(factor, targets)
-    spread = shapley_covariance(kernel) - functional.T @ functional
-    # Leave-one-out errors in closed form (Rasmussen & Williams 2006, equation 5.12).
-    inverse = _forward(factor, np.eye(len(signs)))
-    precision = (inverse**2).sum(axis=0)
-    errors = (along @ inverse) / precision
-    return ValuePosterior(
-        kernel=kernel,
-        signs=signs,
-        factor=factor,
-        functional=functional,
-        mean=along @ functional,
-        covariance=_nonnegative(spread),
-        weights=functional.T @ inverse,
-        left_out_errors=errors,
-        left_out=errors * np.sqrt(precision),
-    )
+    with few_threads(len(signs)):
+        root = factor(kernel, signs)
+        functional = _forward(root, shapley_functional(kernel, signs).T)
+        along = _forward(root, targets)
+        spread = shapley_covariance(kernel) - functional.T @ functional
+    return ValuePosterior(kernel, signs, root, functional, along, _nonnegative(spread))
 
 
 def choose(
@@ -85,15 +101,23 @@ def choose(
         pool: distinct coalitions that are not measured.
         count: how many to choose, at most the size of the pool.
     """
+    with few_threads(len(posterior.signs)):
+        return _chosen(posterior, np.where(pool, 1.0, -1.0), count)
+
+
+def _chosen(
+    posterior: ValuePosterior, signs: Float[np.ndarray, "N n"], count: int
+) -> Int[np.ndarray, "count"]:
     kernel = posterior.kernel
-    signs = np.where(pool, 1.0, -1.0)
     known = len(posterior.signs)
-    rows = np.empty((known + count, len(pool)))
+    rows = np.empty((known + count, len(signs)))
     rows[:known] = _forward(posterior.factor, kernel(posterior.signs, signs))
     gain = shapley_functional(kernel, signs) - posterior.functional.T @ rows[:known]
-    variance = kernel.diagonal(signs) + kernel.noise - (rows[:known] ** 2).sum(axis=0)
-    least = 1e-3 * kernel.noise
-    free = np.ones(len(pool), dtype=bool)
+    rough = kernel.rough(signs)
+    prior = kernel.diagonal(signs) + rough
+    variance = prior - (rows[:known] ** 2).sum(axis=0)
+    least = np.maximum(1e-3 * rough, LEAST_KNOWN * prior)
+    free = np.ones(len(signs), dtype=bool)
     chosen = np.empty(count, dtype=np.int64)
     for step in range(count):
         worth = (gain**2).sum(axis=0) / np.maximum(variance, least)
@@ -101,9 +125,9 @@ def choose(
         chosen[step], free[best] = best, False
         done = known + step
         row = kernel(signs[best : best + 1], signs)[0]
-        row[best] += kernel.noise
+        row[best] += rough[best]
         row -= rows[:done, best] @ rows[:done]
-        root = np.sqrt(max(row[best], least))
+        root = np.sqrt(max(row[best], least[best]))
         row /= root
         rows[done] = row
         gain -= np.multiply.outer(gain[:, best] / root, row)
@@ -115,6 +139,12 @@ def _forward(
     factor: Float[np.ndarray, "m m"], right: Float[np.ndarray, "m *c"]
 ) -> Float[np.ndarray, "m *c"]:
     return scipy.linalg.solve_triangular(factor, right, lower=True, check_finite=False)
+
+
+def _backward(
+    factor: Float[np.ndarray, "m m"], right: Float[np.ndarray, "m *c"]
+) -> Float[np.ndarray, "m *c"]:
+    return scipy.linalg.solve_triangular(factor, right, lower=True, trans=1, check_finite=False)
 
 
 def _nonnegative(covariance: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:

@@ -61,7 +61,7 @@ def shapley_covariance(kernel: Kernel) -> Float[np.ndarray, "n n"]:
     nothing = -np.ones((1, n))
     at_empty = _smooth_functional(kernel, nothing)[:, 0]
     total += (at_empty[:, None] + at_empty[None, :]) / n + kernel.diagonal(nothing)[0] / n**2
-    return total + kernel.noise * _weight_products(n)
+    return total + kernel.noise * _weight_products(n, kernel.fade)
 
 
 def _functional(kernel: Kernel, signs: Float[np.ndarray, "B n"]) -> Float[np.ndarray, "n B"]:
@@ -73,7 +73,7 @@ def _functional(kernel: Kernel, signs: Float[np.ndarray, "B n"]) -> Float[np.nda
     outside = np.exp(_log_weight(n, np.minimum(sizes, n - 1)))
     own = np.where(signs > 0, inside[:, None], -outside[:, None])
     own[sizes == 0] = 0.0
-    return found + kernel.noise * own.T
+    return found + kernel.rough(signs) * own.T
 
 
 def _smooth_functional(kernel: Kernel, signs: Float[np.ndarray, "B n"]) -> Float[np.ndarray, "n B"]:
@@ -111,19 +111,23 @@ def _log_weight(n: int, size: np.ndarray) -> np.ndarray:
     return gammaln(size + 1.0) + gammaln(n - size) - gammaln(n + 1.0)
 
 
-def _weight_products(n: int) -> Float[np.ndarray, "n n"]:
-    """Returns the sum over all but the empty coalition of the products of players' weights."""
+def _weight_products(n: int, fade: float) -> Float[np.ndarray, "n n"]:
+    """Returns the sum over all but the empty coalition of the products of players' weights.
+
+    A coalition counts ``exp(2 fade)`` more with each absent player.
+    """
     sizes = np.arange(n)
-    weight = _log_weight(n, sizes)
+    weight, growth = _log_weight(n, sizes), 2.0 * fade * (n - np.arange(n + 1.0))
     choose = gammaln(n) - gammaln(sizes + 1.0) - gammaln(n - sizes)
-    own = 2.0 * np.exp(choose + 2.0 * weight).sum()
+    each = choose + 2.0 * weight
+    own = np.exp(each + growth[1:]).sum() + np.exp(each + growth[:-1]).sum()
     if n == 1:
-        return np.array([[own - 1.0]])
+        return np.array([[own - np.exp(growth[0])]])
     fewer = sizes[:-1]
     others = gammaln(n - 1) - gammaln(fewer + 1.0) - gammaln(n - 1 - fewer)
-    with_both = np.exp(others + 2.0 * weight[1:]).sum()
-    with_neither = np.exp(others + 2.0 * weight[:-1]).sum()
-    with_one = 2.0 * np.exp(others + weight[1:] + weight[:-1]).sum()
+    with_both = np.exp(others + 2.0 * weight[1:] + growth[2:]).sum()
+    with_neither = np.exp(others + 2.0 * weight[:-1] + growth[:-2]).sum()
+    with_one = 2.0 * np.exp(others + weight[1:] + weight[:-1] + growth[1:-1]).sum()
     products = np.full((n, n), with_both + with_neither - with_one)
     np.fill_diagonal(products, own)
-    return products - 1.0 / n**2
+    return products - np.exp(growth[0]) / n**2

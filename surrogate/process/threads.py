@@ -1,30 +1,29 @@
-"""How many threads linear algebra gets: small matrices lose more to waiting than they win."""
+"""How many threads the linear algebra may use: many of them fight over small matrices."""
 
 from __future__ import annotations
 
+import functools
 from contextlib import AbstractContextManager
-from functools import cache
 
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["linear_algebra"]
+__all__ = ["few_threads"]
 
-ROWS_A_THREAD = 768
-
-
-@cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()  # finding the libraries takes milliseconds, so that is done once
+LARGE, THREADS_WHEN_LARGE = 1500, 2
 
 
-def linear_algebra(rows: int) -> AbstractContextManager[object]:
-    """Returns a context in which the libraries use as many threads as square matrices are worth.
-
-    Never more threads than they would use otherwise.
+def few_threads(rows: int) -> AbstractContextManager[object]:
+    """Returns a context in which the linear algebra uses as many threads as pay.
 
     Args:
-        rows: of the matrices.
+        rows: of the largest square matrix; one thread below 1,500, two from there on.
     """
-    controller = _controller()
-    allowed = [library["num_threads"] for library in controller.info()]
-    return controller.limit(limits=max(1, min([rows // ROWS_A_THREAD, *allowed])))
+    threads = THREADS_WHEN_LARGE if rows >= LARGE else 1
+    allowed = min((lib["num_threads"] for lib in _controller().info()), default=threads)
+    return _controller().limit(limits=min(threads, allowed), user_api="blas")
+
+
+@functools.cache
+def _controller() -> ThreadpoolController:
+    # Looking for the libraries takes milliseconds, and a fit asks often.
+    return ThreadpoolController().select(user_api="blas")

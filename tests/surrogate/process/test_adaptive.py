@@ -32,6 +32,19 @@ def layered(n, seed=0):
     return FunctionGame(utility, n)
 
 
+def retained(n, seed):
+    """Retention of a game whose first player carries nearly all and whose neighbours add up."""
+    rng = np.random.default_rng(seed)
+    cost, joint = rng.gamma(1.5, 0.25, n), rng.gamma(1.0, 0.5, n - 1)
+    cost[0], cost[-1] = 6.0, 3.0 * cost[-1]
+    gone = 1.0 - enumerate_all(n)
+    damage = gone @ cost + (gone[:, :-1] * gone[:, 1:]) @ joint
+    for _ in range(n):
+        one, two = rng.choice(n, 2, replace=False)
+        damage += gone[:, one] * gone[:, two] * rng.gamma(0.5, 0.5)
+    return TableGame(np.exp(-damage - 0.15 * damage**1.5))
+
+
 def table(game):
     return TableGame(game(enumerate_all(len(game.players))), game.players)
 
@@ -123,6 +136,44 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
         truth = exact_values(game).values
         inside.append((found.lower <= truth) & (truth <= found.upper))
     assert np.mean(inside) >= 0.85
+
+
+def test_intervals_of_retention_from_few_measurements_are_wide_enough():
+    inside = []
+    for seed in range(6):
+        game = retained(10, seed)
+        found = estimate(AdaptiveValues(), game, 50, seed)
+        truth = exact_values(game).values
+        inside.append((found.lower <= truth) & (truth <= found.upper))
+    assert np.mean(inside) >= 0.9
+
+
+def test_values_of_retention_are_accurate():
+    errors = {budget: [] for budget in (50, 100)}
+    for seed in range(3):
+        game = retained(10, seed)
+        truth = exact_values(game).values
+        for budget, found in errors.items():
+            found.append(error(estimate(AdaptiveValues(), game, budget, seed).values, truth))
+    assert np.mean(errors[50]) < 0.02
+    assert np.mean(errors[100]) < 1e-3
+
+
+def test_single_players_are_measured_where_they_differ_only():
+    n, few = 10, {}
+    for name, game in (("retention", retained(n, 0)), ("loss", table(layered(n)))):
+        state = advance(AdaptiveValues(), start(game.players), game, 3 * n)
+        few[name] = int((state.coalitions.sum(axis=1) == 1).sum())
+    assert few["loss"] == n
+    assert few["retention"] < n // 2
+
+
+def test_retention_is_measured_near_the_whole_model():
+    n = 14
+    game = retained(n, 1)
+    state = advance(AdaptiveValues(), start(game.players), game, 10 * n)
+    chosen = state.coalitions[-5 * n :]
+    assert np.median((~chosen).sum(axis=1)) <= n // 3
 
 
 def test_noise_is_told_apart_from_a_smooth_game():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sampling import campaign_design, enumerate_all
-from surrogate.process.belief import ProcessLearner, factor, process_belief
-from surrogate.process.kernel import Kernel, covariance
+from surrogate.process.belief import ProcessLearner, process_belief
+from surrogate.process.kernel import Kernel, covariance, factor
 
 
 def utilities(rows: np.ndarray) -> np.ndarray:

@@ -37,8 +37,9 @@ def test_learns_which_players_matter():
     )
     error = process(signs) - targets
     assert 1 - (error**2).mean() > 0.998
-    lengths = process.kernel.lengths[0]
-    assert lengths[0] > 5 * lengths[4]
+    # Players that multiply the utility are told by how it fades without them.
+    tilts = process.kernel.tilts[0]
+    assert tilts[0] < tilts[1] - 0.5 < tilts[4]
 
 
 def test_remembers_no_more_points_than_allowed_and_skips_weightless_rows():

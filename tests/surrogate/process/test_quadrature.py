@@ -33,6 +33,7 @@ def some_kernel(n, components, seed=0):
         bend=0.3,
         constant=0.7,
         noise=0.05,
+        fade=0.2 if components == 1 else -0.3,
     )
 
 
