@@ -1,6 +1,6 @@
 // The stack of the model's layers: one button a player, shaded by its value.
 
-import { fixed, signed } from "./format.js";
+import { spread, worth as worthText } from "./format.js";
 
 const SHADE_SHARE = 0.9;
 
@@ -43,8 +43,8 @@ export class Stack {
     button.append(element("span", "hidden", `Remove ${inside}`), name);
     if (value !== undefined) {
       const [lower, upper] = [data.values.lower[i], data.values.upper[i]];
-      const error = lower === null || upper === null ? "" : ` ± ${fixed((upper - lower) / 2, 3)}`;
-      const worth = element("span", "worth", signed(value));
+      const error = lower === null || upper === null ? "" : ` ± ${spread((upper - lower) / 2, data.values.of)}`;
+      const worth = element("span", "worth", worthText(value, data.values.of));
       worth.prepend(element("span", "hidden", ", worth "));
       worth.append(element("small", "", error));
       button.append(worth);
