@@ -45,6 +45,8 @@ def values(run: Path, target_se: float | None, budget: int | None, **given: Any)
         raise UserError("--budget: goes with --target-se, as the most to measure; give both")
     console, (config, directory) = Console(), read_run(run)
     config = changed_config(config, {k: v for k, v in given.items() if v is not None})
+    if target_se is not None and config.values.at_most is not None:
+        raise UserError("--target-se: is of the Shapley values; leave --at-most out")
     if target_se is None:
         from layershap.runs.recorded import open_recorded
         from layershap.stages.values import values as stage

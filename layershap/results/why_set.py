@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from jaxtyping import Bool, Float
 from layershap.results.values import Values
 
 __all__ = ["MeasuredCosts", "PairReason", "SetReason", "why_set"]
+
+_Pairs = list[tuple[int, int]]
 
 MOST_ERRORS = 2.0
 """Standard errors that an interaction must be from zero to explain anything."""
@@ -114,28 +117,35 @@ def why_set(
 
 
 def _pairs(values: Values, least: set[int], chosen: set[int]) -> list[PairReason]:
-    """The strongest pair against the one set and the strongest for the other."""
+    """The strongest pair against the one set and the strongest for the other.
+
+    A pair counts only where no pair of the other set is as strong: retention of players that have
+    nothing to do with each other multiplies, which gives all pairs a small interaction above 0.
+    """
     matrix = np.array(values.interactions, dtype=float)
     errors = values.interaction_standard_errors
     spread = np.zeros_like(matrix) if errors is None else np.array(errors, dtype=float)
     sure = np.abs(matrix) > MOST_ERRORS * np.nan_to_num(spread)
     players = values.headline.players
+    against, for_it = _only(least, chosen), _only(chosen, least)
     found: list[PairReason] = []
-    both: tuple[tuple[set[int], set[int], int, Literal["cover", "break"]], ...] = (
-        (least, chosen, -1, "cover"),
-        (chosen, least, 1, "break"),
+    kinds: tuple[tuple[_Pairs, _Pairs, int, Literal["cover", "break"]], ...] = (
+        (against, for_it, -1, "cover"),
+        (for_it, against, 1, "break"),
     )
-    for inside, other, sign, kind in both:
-        pairs = [
-            (sign * matrix[i, j], i, j)
-            for i in sorted(inside)
-            for j in sorted(inside)
-            if i < j and not {i, j} <= other and sure[i, j] and sign * matrix[i, j] > 0
-        ]
-        if pairs:
-            strength, i, j = max(pairs)
-            found.append(PairReason(players[i], players[j], sign * float(strength), kind))
+    for pairs, others, sign, kind in kinds:
+        rest = max((sign * float(matrix[pair]) for pair in others), default=0.0)
+        strong = [pair for pair in pairs if sure[pair] and sign * matrix[pair] > max(0.0, rest)]
+        if strong:
+            i, j = max(strong, key=lambda pair: sign * float(matrix[pair]))
+            found.append(PairReason(players[i], players[j], float(matrix[i, j]), kind))
     return sorted(found, key=lambda pair: -abs(pair.interaction))
+
+
+def _only(inside: set[int], other: set[int]) -> _Pairs:
+    """Pairs of one set that are not both in the other."""
+    pairs = itertools.combinations(sorted(inside), 2)
+    return [pair for pair in pairs if not set(pair) <= other]
 
 
 def _of_pair(pair: PairReason, values: Values) -> str:

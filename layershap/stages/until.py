@@ -57,15 +57,12 @@ def values_until(work: Workspace, target: float, budget: int | None = None) -> R
 
     Raises:
         UserError: the target is not positive, measuring or fitting was not finished, the design is
-            fixed, the values asked for are size-restricted, or there is no utility without any
-            player.
+            fixed, or there is no utility without any player.
     """
     raw = work.config.values.value_of == "loss"
     unit = work.utility.unit if raw else SHARE_UNIT
     if not (math.isfinite(target) and target > 0):
         raise UserError(f"--target-se {target:g}: must be a positive number, in {unit}")
-    if work.config.values.at_most is not None:
-        raise UserError("--target-se: is of the Shapley values; leave --at-most out")
     run = work.recorded
     plan = run.plan
     rows = read_design(run)

@@ -11,7 +11,9 @@ def test_retention_is_a_ratio_of_perplexities():
     losses = np.array([2.0, 2.5, 1.9, 40.0, np.inf])
     kept = retention(-losses, -2.0)
     np.testing.assert_allclose(kept[:4], np.exp(2.0) / np.exp(losses[:4]))
-    assert kept[0] == 1.0 and kept[2] > 1.0 and kept[4] == 0.0
+    assert kept[0] == 1.0
+    assert kept[2] > 1.0
+    assert kept[4] == 0.0
 
 
 def test_values_of_retention_add_up_to_one_minus_that_of_nothing():
