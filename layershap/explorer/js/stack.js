@@ -1,6 +1,6 @@
 // The stack of the model's layers: one button a player, shaded by its value.
 
-import { spread, worth as worthText } from "./format.js";
+import { spread, worth } from "./format.js";
 
 const SHADE_SHARE = 0.9;
 
@@ -44,10 +44,10 @@ export class Stack {
     if (value !== undefined) {
       const [lower, upper] = [data.values.lower[i], data.values.upper[i]];
       const error = lower === null || upper === null ? "" : ` ± ${spread((upper - lower) / 2, data.values.of)}`;
-      const worth = element("span", "worth", worthText(value, data.values.of));
-      worth.prepend(element("span", "hidden", ", worth "));
-      worth.append(element("small", "", error));
-      button.append(worth);
+      const shown = element("span", "worth", worth(value, data.values.of));
+      shown.prepend(element("span", "hidden", ", worth "));
+      shown.append(element("small", "", error));
+      button.append(shown);
       button.style.setProperty("--shade", this.scale(value).toFixed(4));
     }
     const gone = element("span", "gone", "removed");

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from layershap.results.values import Values
+from layershap.results.values import ValueOf, Values
 from layershap.results.why_set import MeasuredCosts, why_set
 from shapley import Status
 from shapley import Values as PlayerValues
@@ -13,7 +13,7 @@ from shapley import Values as PlayerValues
 NAMES = ("L0", "L1", "L2", "L3")
 
 
-def of_run(pairs, errors=None, value_of="retention"):
+def of_run(pairs, errors=None, value_of: ValueOf = "retention"):
     matrix = np.zeros((4, 4))
     for (i, j), strength in pairs.items():
         matrix[i, j] = matrix[j, i] = strength
