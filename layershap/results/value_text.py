@@ -73,9 +73,8 @@ def explanation(values: Values, noun: str) -> list[str]:
             f"that the model without any {noun} keeps"
         )
     if values.better_sets:
-        some = "one measured set is" if values.better_sets == 1 else (
-            f"{values.better_sets:,} measured sets are"
-        )  # fmt: skip
+        count = values.better_sets
+        some = "one measured set is" if count == 1 else f"{count:,} measured sets are"
         told.append(
             f"{some} better than the whole model on this text, and so above 100 %; a {noun} of "
             "value below 0 does harm there"

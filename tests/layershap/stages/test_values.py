@@ -166,3 +166,14 @@ def test_a_report_tells_shares_in_percent(run):
     found = VALUES.read(run)
     assert plain["values"][0]["values"][0]["value"] == found.shapley.values[0]
     assert plain["sentences"]["why"] in text
+
+
+def test_recommending_says_why_it_is_not_simply_the_least_values(run):
+    values(run)
+    status, out, err = call("recommend", run, "--max-loss", "1")
+    assert status == 0, err
+    answer = json.loads(call("recommend", run, "--max-loss", "1", "--json")[1])
+    assert answer["why"]["sentence"] in out.splitlines()
+    assert answer["why"]["same"] == ("least value are" in answer["why"]["sentence"])
+    (run / "values.json").unlink()
+    assert json.loads(call("recommend", run, "--max-loss", "1", "--json")[1])["why"] is None
