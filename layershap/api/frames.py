@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from layershap.results.recommendations import Recommendations, VerifiedModel
+from layershap.results.value_text import values_title
 from layershap.results.values import Values
 
 __all__ = [
@@ -20,12 +21,16 @@ __all__ = [
 
 
 def values_frame(found: Values) -> pd.DataFrame:
-    """Return the values with one row a player, in units of the utility.
+    """Return the values with one row a player: shares of the whole model, or nats.
 
-    Columns: `value`, `standard_error`, `lower`, `upper` (95 %) of the Shapley value; `restricted`
-    with its ends, the value when few are removed; `rank`, 1 for the least valuable.
+    Columns: `value`, `standard_error`, `lower`, `upper` (95 %) of the Shapley value, or of the
+    size-restricted one where the run was asked for that; `restricted` with its ends, the value when
+    few are removed; `rank`, 1 for the least valuable.
+
+    `attrs` has `value_of` (``retention``, ``share`` or ``loss``), `unit`, `title`, the
+    `whole_utility` that shares refer to, and `restricted_to`.
     """
-    shapley, restricted = found.shapley, found.restricted
+    shapley, restricted = found.headline, found.restricted
     frame = pd.DataFrame(
         {
             "value": shapley.values,
@@ -39,16 +44,22 @@ def values_frame(found: Values) -> pd.DataFrame:
         index=pd.Index(shapley.players, name="player"),
     )
     frame["rank"] = frame["value"].rank(method="first").astype(int)
-    frame.attrs = {"unit": found.unit, "restricted_to": found.restricted_to}
+    frame.attrs = {
+        "value_of": found.value_of,
+        "unit": found.unit,
+        "title": values_title(found),
+        "whole_utility": found.whole_utility,
+        "restricted_to": found.restricted_to,
+    }
     return frame
 
 
 def interactions_frame(found: Values) -> pd.DataFrame:
-    """Return the symmetric pairwise interactions, in units of the utility."""
+    """Return the symmetric pairwise interactions, in units of the values."""
     names = pd.Index(found.shapley.players, name="player")
     matrix = np.array(found.interactions, dtype=float)
     frame = pd.DataFrame(matrix, index=names, columns=names.rename("with"))
-    frame.attrs = {"unit": found.unit}
+    frame.attrs = {"value_of": found.value_of, "unit": found.unit}
     return frame
 
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from layershap.api.frames import recommendations_frame, values_frame
+from layershap.api.frames import recommendations_frame
 from layershap.report.wording import fixed, percent, share, signed
 from layershap.results.perplexity import rise
 from layershap.results.recommendations import RECOMMENDATIONS
-from layershap.results.values import VALUES
+from layershap.results.value_text import range_text, value_text, values_title
+from layershap.results.values import VALUES, Values
 from layershap.runs.command_line import run_command
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
@@ -142,7 +143,7 @@ def run_card(directory: RunDirectory, config: RunConfig) -> Card:
         columns, rows = _recommendations(recommendations_frame(verified))
     elif directory.values.exists():
         found = VALUES.read(directory.path)
-        columns, rows = _values(values_frame(found), found.unit)
+        columns, rows = _values(found)
     return Card(config.title, facts, status.sentence, columns, rows, status.next)
 
 
@@ -170,12 +171,15 @@ def _recommendations(frame: pd.DataFrame) -> tuple[tuple[str, ...], tuple[tuple[
     ), rows
 
 
-def _values(frame: pd.DataFrame, unit: str) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    rows = tuple(
-        (str(row["player"]), f"{signed(row['value'])}{_ends(row['lower'], row['upper'])}")
-        for row in frame.sort_values("rank").reset_index().to_dict("records")
-    )
-    return ("least valuable first", f"value, {unit} (95 %)"), rows
+def _values(found: Values) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    shown, of = found.headline, found.value_of
+    rows = []
+    for i in shown.ranking().tolist():
+        ends = range_text(float(shown.lower[i]), float(shown.upper[i]), of)
+        value = value_text(float(shown.values[i]), of)
+        rows.append((shown.players[i], f"{value} ({ends})" if ends else value))
+    title = values_title(found)
+    return ("least valuable first", f"{title} (95 %)"), tuple(rows)
 
 
 def _ends(lower: float, upper: float) -> str:

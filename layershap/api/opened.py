@@ -95,14 +95,16 @@ class OpenedRun:
 
     @property
     def unit(self) -> str:
-        """What the utility, the values and the predictions are counted in."""
+        """What the utility and the predictions are counted in; values may be shares."""
         return parse_utilities(self.config.utilities)[0].unit
 
     @property
     def values(self) -> pd.DataFrame:
         """Shapley values with standard errors and 95 % intervals, one row a player.
 
-        The columns are those of :func:`layershap.api.frames.values_frame`.
+        They are shares of the whole model's quality, 0.021 for 2.1 %, unless the run was asked for
+        the raw loss; `attrs["value_of"]` says which. The columns are those of
+        :func:`layershap.api.frames.values_frame`.
         """
         from layershap.api.frames import values_frame
 

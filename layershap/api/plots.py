@@ -29,19 +29,24 @@ def values_figure(values: pd.DataFrame, noun: str = "layer", ax: Axes | None = N
         ax: where to draw; a new figure when omitted.
     """
     figure, axes = _canvas(ax, "plot_values", (6.4, 1.2 + 0.28 * len(values)))
+    attrs, shares = values.attrs, values.attrs.get("value_of", "loss") != "loss"
+    if shares:
+        values = 100 * values
     places = np.arange(len(values))
     ends = _whiskers(values, "value")
-    axes.barh(places, values["value"], color=BLUE, height=0.62, label="Shapley value")
+    axes.barh(
+        places, values["value"], color=BLUE, height=0.62, label=attrs.get("title", "Shapley values")
+    )
     axes.errorbar(
         values["value"], places, xerr=ends, fmt="none", ecolor="black", capsize=2, linewidth=1
     )
-    limit = values.attrs.get("restricted_to")
+    limit = attrs.get("restricted_to")
     label = "few removed" if limit is None else f"at most {limit} removed"
     axes.plot(values["restricted"], places, "D", color=ORANGE, markersize=4, label=label)
     axes.set_yticks(places, list(values.index))
     axes.invert_yaxis()
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_xlabel(values.attrs.get("unit", ""))
+    axes.set_xlabel("% of the whole model" if shares else attrs.get("unit", ""))
     axes.set_title(f"What each {noun} is worth")
     axes.legend(frameon=False)
     return figure

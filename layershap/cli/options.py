@@ -14,9 +14,11 @@ from layershap.runs.config import SETTINGS, RunConfig
 from layershap.runs.config_file import checked_config, read_config
 from layershap.runs.directory import RunDirectory
 
-__all__ = ["Configured", "configured", "model_options", "read_run", "run_argument"]
+__all__ = ["Configured", "configured", "model_options", "read_run", "run_argument", "value_options"]
 
 Command = Callable[..., Any]
+
+_GROUPS = ("Text", "Model", "Measure", "Values", "Search", "Verify", "Cluster", "Options")
 
 
 class Configured(click.Command):
@@ -31,9 +33,7 @@ class Configured(click.Command):
                 option = SETTINGS.get(parameter.name or "")
                 group = "Options" if option is None else option.section.capitalize()
                 groups.setdefault(group, []).append(record)
-        for group in sorted(
-            groups, key=["Text", "Model", "Measure", "Search", "Verify", "Cluster", "Options"].index
-        ):
+        for group in sorted(groups, key=_GROUPS.index):
             with formatter.section(group):
                 formatter.write_dl(groups[group])
 
@@ -66,6 +66,13 @@ def configured(command: Command) -> Command:
 def model_options(command: Command) -> Command:
     """Add --model and one option for each field that tells how a model is loaded."""
     for name in reversed([name for name, option in SETTINGS.items() if option.section == "model"]):
+        command = _option(name)(command)
+    return command
+
+
+def value_options(command: Command) -> Command:
+    """Add one option for each field that tells what the values of a run are."""
+    for name in reversed([n for n, option in SETTINGS.items() if option.section == "values"]):
         command = _option(name)(command)
     return command
 

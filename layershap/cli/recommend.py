@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -16,6 +17,7 @@ from layershap.errors import UserError
 if TYPE_CHECKING:
     from layershap.results.estimate import Estimate
     from layershap.results.frontier import FrontierPoint
+    from layershap.results.why_set import SetReason
     from layershap.stages.recommend import Answer
 
 __all__ = ["recommend"]
@@ -115,6 +117,7 @@ def recommend(
     from layershap.results.recommendations import RECOMMENDATIONS
     from layershap.results.set_text import export_command, export_method_command
     from layershap.stages.recommend import recommend as choose
+    from layershap.stages.told_values import set_reason
 
     config, directory = read_run(run)
     verified = RECOMMENDATIONS.read(directory.path)
@@ -141,10 +144,13 @@ def recommend(
         ),
         (),
     )
+    why = None if point.merged or not point.own else set_reason(directory, config, point.removed)
     if as_json:
-        click.echo(json.dumps(_as_json(answer, command, list(warnings))))
+        click.echo(json.dumps(_as_json(answer, command, list(warnings), why)))
         return
     click.echo(f"{'merge' if point.merged else 'remove'} {point.names}: {answer.reason}")
+    if why is not None:
+        click.echo(why.sentence)
     for sentence in answer.notes:
         click.echo(sentence)
     for sentence in warnings:
@@ -152,7 +158,9 @@ def recommend(
     click.echo(f"Export: {command}")
 
 
-def _as_json(answer: Answer, command: str, warnings: list[str]) -> dict[str, Any]:
+def _as_json(
+    answer: Answer, command: str, warnings: list[str], why: SetReason | None
+) -> dict[str, Any]:
     point: FrontierPoint = answer.point
     return {
         "removed": list(point.removed),
@@ -166,6 +174,7 @@ def _as_json(answer: Answer, command: str, warnings: list[str]) -> dict[str, Any
         "decode_ratio": _ends(point.decode),
         "memory_bytes": point.memory,
         "reason": answer.reason,
+        "why": None if why is None else dataclasses.asdict(why),
         "notes": list(answer.notes),
         "warnings": warnings,
         "export": command,

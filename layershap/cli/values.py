@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
+from typing import Any
 
 import click
 
 from layershap.cli.moved import OfARun
-from layershap.cli.options import read_run, run_argument
+from layershap.cli.options import read_run, run_argument, value_options
 from layershap.errors import UserError
+from layershap.runs.config_file import changed_config
 from layershap.terminal.console import Console
 
 __all__ = ["values"]
@@ -21,7 +22,8 @@ __all__ = ["values"]
     "--target-se",
     type=float,
     metavar="SE",
-    help="Measure on until no value's standard error is larger, in units of the utility.",
+    help="Measure on until no value's standard error is larger: a share of the whole model, as"
+    " 0.005, or nats with --value-of loss.",
 )
 @click.option(
     "--budget",
@@ -29,15 +31,22 @@ __all__ = ["values"]
     metavar="EVALUATIONS",
     help="With --target-se: most distinct sets to measure.",
 )
-def values(run: Path, target_se: float | None, budget: int | None) -> None:
+@value_options
+def values(run: Path, target_se: float | None, budget: int | None, **given: Any) -> None:
     """Compute the Shapley values of the layers of RUN.
 
-    Also their values when few are removed, and their interactions. With --target-se more sets are
-    measured, up to --budget.
+    Also their values when few are removed, and their interactions. Whatever --value-of and
+    --at-most ask for is computed from what is measured, for values.json alone. With --target-se
+    more sets are measured, up to --budget.
     """
+    from layershap.results.value_text import value_text, values_title
+
     if budget is not None and target_se is None:
         raise UserError("--budget: goes with --target-se, as the most to measure; give both")
     console, (config, directory) = Console(), read_run(run)
+    config = changed_config(config, {k: v for k, v in given.items() if v is not None})
+    if target_se is not None and config.values.at_most is not None:
+        raise UserError("--target-se: is of the Shapley values; leave --at-most out")
     if target_se is None:
         from layershap.runs.recorded import open_recorded
         from layershap.stages.values import values as stage
@@ -58,12 +67,16 @@ def values(run: Path, target_se: float | None, budget: int | None) -> None:
                     f"--target-se {target_se:g} is not reached with {reached.evaluations} sets"
                     f"{told}; raise --budget"
                 )
-    shapley = found.shapley
-    columns = (shapley.values, shapley.lower, shapley.upper)
+    shown, of = found.headline, found.value_of
     rows = [
-        [name, *(f"{c[i]:+.4f}" if math.isfinite(c[i]) else "–" for c in columns)]
-        for i, name in enumerate(shapley.players)
+        [
+            name,
+            value_text(shown.values[i], of),
+            value_text(shown.lower[i], of),
+            value_text(shown.upper[i], of),
+        ]
+        for i, name in enumerate(shown.players)
     ]
     headings = [config.noun, "value", "from", "to (95 %)"]
-    console.table(f"Shapley values, {found.unit}", headings, rows)
+    console.table(values_title(found), headings, rows)
     click.echo(f"Next: layershap search {run}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -19,11 +19,12 @@ from layershap.results.recommendations import (
     Recommendations,
     VerifiedVariant,
 )
-from layershap.results.values import VALUES
+from layershap.results.value_text import explanation, values_title
+from layershap.results.values import VALUES, Values
+from layershap.results.why_set import MeasuredCosts, why_set
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
 from layershap.runs.utilities import parse_utilities
-from shapley import Values
 from surrogate import SurrogateRegressor, load
 from surrogate.model.measured import check_measured
 
@@ -43,6 +44,7 @@ class Verified:
         difference: nats per token above the whole model, with its 95 % interval; NaN where none.
         prefill: speed as a ratio to the whole model; None where not measured.
         decoding: the same of cached decoding.
+        why: why the search chose it, a sentence; empty where it did not, or nothing is told.
     """
 
     removed: tuple[int, ...]
@@ -51,6 +53,7 @@ class Verified:
     difference: tuple[float, float, float]
     prefill: float | None = None
     decoding: float | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +71,7 @@ class Exploration:
         regressor: predicts the utility, which is the sign times the metric.
         coalitions: the measured ones, the whole model among them; True = kept.
         utilities: theirs, finite.
-        values: Shapley values of the utility; None where not computed.
+        values: those of the run; None where not computed.
         verified: sets measured on held-out text.
     """
 
@@ -107,19 +110,27 @@ def gather(config: RunConfig, directory: RunDirectory) -> Exploration:
     roster = make_roster(details["players"], details["depth"], details["protected"])
     values = VALUES.found(directory.path)
     verified = RECOMMENDATIONS.found(directory.path)
+    costs = MeasuredCosts(records.coalitions, records.utilities)
+    unit = parse_utilities(config.utilities)[0].unit
+
+    def why(removed: tuple[int, ...]) -> str:
+        if values is None:
+            return ""
+        return why_set(values, removed, costs, unit, config.noun).sentence
+
     return Exploration(
         model=config.title,
         run=str(directory.path),
         roster=roster,
         noun=config.noun,
         metric=campaign.utility,
-        unit=parse_utilities(config.utilities)[0].unit,
+        unit=unit,
         sign=campaign.column(campaign.utility).sign,
         regressor=regressor,
         coalitions=records.coalitions[records.ok],
         utilities=records.utilities[records.ok],
-        values=None if values is None else values.shapley,
-        verified=() if verified is None else _verified(verified),
+        values=values,
+        verified=() if verified is None else _verified(verified, why),
     )
 
 
@@ -147,9 +158,12 @@ def explorer_data(
         "values": None
         if values is None
         else {
-            "values": _plain(values.values),
-            "lower": _plain(values.lower),
-            "upper": _plain(values.upper),
+            "values": _plain(values.headline.values),
+            "lower": _plain(values.headline.lower),
+            "upper": _plain(values.headline.upper),
+            "of": values.value_of,
+            "title": values_title(values),
+            "facts": explanation(values, exploration.noun),
         },
         "surrogate": surrogate_weights(exploration.regressor),
         "measured": {
@@ -164,6 +178,7 @@ def explorer_data(
                 "difference": _plain(item.difference),
                 "prefill": item.prefill,
                 "decoding": item.decoding,
+                "why": item.why,
             }
             for item in exploration.verified
         ],
@@ -186,16 +201,21 @@ def _part(slot: Slot) -> dict[str, Any]:
     return {"name": slot.name, "part": slot.units[0].part, "player": slot.player}
 
 
-def _verified(found: Recommendations) -> tuple[Verified, ...]:
-    """Returns every verified set once; a recommended one under that name."""
-    sets = {item.removed: _verified_one(item, "recommended") for item in found.recommendations}
+def _verified(
+    found: Recommendations, why: Callable[[tuple[int, ...]], str]
+) -> tuple[Verified, ...]:
+    """Returns every verified set once; a recommended one under that name, with its reason."""
+    sets = {
+        item.removed: _verified_one(item, "recommended", why(item.removed))
+        for item in found.recommendations
+    }
     for item in found.variants():
         if isinstance(item, BaselineVariant) and item.removed not in sets:
             sets[item.removed] = _verified_one(item, item.method)
     return tuple(sets.values())
 
 
-def _verified_one(item: VerifiedVariant | BaselineVariant, source: str) -> Verified:
+def _verified_one(item: VerifiedVariant | BaselineVariant, source: str, why: str = "") -> Verified:
     cost, speed = item.estimate, item.speed
     return Verified(
         removed=item.removed,
@@ -204,6 +224,7 @@ def _verified_one(item: VerifiedVariant | BaselineVariant, source: str) -> Verif
         difference=(cost.value, cost.lower, cost.upper),
         prefill=None if speed is None else speed.ratio("prefill").value,
         decoding=None if speed is None else speed.ratio("decode").value,
+        why=why,
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from layershap.games.measured_file import MeasuredFile
 from layershap.games.metering import Meter, asked, check_deterministic
+from layershap.games.retained import Retained, retained
 from layershap.games.tables import MappedTable
 from layershap.terminal.progress import Progress
 from shapley.estimator import Estimator, State
@@ -33,11 +34,13 @@ class Request:
         budget: distinct coalitions that may be evaluated.
         seed: of every random choice.
         target: largest standard error wanted; None for the whole budget.
+        retention: whether values are of the retention of utilities that are minus a loss.
     """
 
     budget: int
     seed: int = 0
     target: float | None = None
+    retention: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +50,14 @@ class Outcome:
     Attributes:
         values: with the request's budget.
         request: what was asked for.
+        whole: the utility of all players, as the game gave it; None where it was not asked.
         reached: whether the target was reached; None without a target.
         advised: about how many evaluations would reach it, None if that cannot be told.
     """
 
     values: Values
     request: Request
+    whole: float | None
     reached: bool | None = None
     advised: int | None = None
 
@@ -80,20 +85,23 @@ def estimate_values(
         update: told of progress after every call.
 
     Raises:
-        UserError: if the game fails or is not deterministic, the file is another's, or the
-            estimator refuses.
+        UserError: if the game fails or is not deterministic, the file is another's, the
+            estimator refuses, or retention is asked of utilities that are no losses.
     """
     n = len(game.players)
     everything = request.budget >= 1 << n
     if isinstance(game, MappedTable) and everything and request.target is None and file is None:
-        return Outcome(_summed(game, request.budget), request)
+        return Outcome(_summed(game, request), request, float(game.table[-1]))
     meter = Meter(game, request.budget, request.seed, file, update)
+    exact: Estimator = Exact()
+    if request.retention:
+        exact, estimator = Retained(exact), Retained(estimator)
     history: list[tuple[int, float]] = []
     values = None
     for look in _looks(n, request, meter.state.spent):
-        chooser = Exact() if everything and look >= 1 << n else estimator
+        chooser = exact if everything and look >= 1 << n else estimator
         meter.measure(chooser, look)
-        values = _result(Exact() if meter.state.spent == 1 << n else estimator, meter.state)
+        values = _result(exact if meter.state.spent == 1 << n else estimator, meter.state)
         worst = _worst(values)
         history.append((meter.state.spent, worst))
         if request.target is not None and worst <= request.target:
@@ -101,18 +109,22 @@ def estimate_values(
     assert values is not None  # there is at least one look
     check_deterministic(game, meter.state, where)
     values = dataclasses.replace(values, budget=request.budget)
+    whole = next(iter(meter.state.utilities[meter.state.coalitions.all(axis=1)].tolist()), None)
     if request.target is None:
-        return Outcome(values, request)
+        return Outcome(values, request, whole)
     if _worst(values) <= request.target:
-        return Outcome(values, request, True)
+        return Outcome(values, request, whole, True)
     history += _earlier(estimator, meter.state, history)
     most = 1 << n if n < 40 else None
-    return Outcome(values, request, False, advise(history, request.target, most))
+    return Outcome(values, request, whole, False, advise(history, request.target, most))
 
 
-def _summed(table: MappedTable, budget: int) -> Values:
+def _summed(table: MappedTable, request: Request) -> Values:
     """Returns the exact values of a table, without a list of what was looked up."""
-    return exact_values(TableGame(table.table, table.players), budget)
+    utilities = table.table
+    if request.retention:
+        utilities = retained(np.asarray(utilities, dtype=np.float64), float(utilities[-1]))
+    return exact_values(TableGame(utilities, table.players), request.budget)
 
 
 def _looks(n: int, request: Request, spent: int) -> Iterator[int]:

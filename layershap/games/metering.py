@@ -134,6 +134,8 @@ def asked(where: str, question: Callable[[], Answer]) -> Answer:
     """
     try:
         return question()
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(f"{where}: {error}") from error
 

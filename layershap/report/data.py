@@ -9,7 +9,7 @@ from layershap.report.sets import Recommendation
 from layershap.results.estimate import Estimate
 from layershap.results.frontier import FrontierPoint
 from layershap.results.perplexity import TOLERANCE
-from layershap.results.values import ErrorPoint
+from layershap.results.values import ErrorPoint, ValueOf
 
 __all__ = [
     "Cost",
@@ -62,7 +62,7 @@ class PlayerValues:
     Attributes:
         title: such as ``Shapley value``.
         note: what stands behind the values, in one sentence.
-        values: one a player, in the unit of the report's utility; intervals of the sampling.
+        values: one a player, in the report's `value_unit`; intervals of the sampling.
         with_text: the same with intervals that also hold the choice of the text; may be empty.
     """
 
@@ -183,7 +183,10 @@ class Report:
         spent: distinct coalitions measured.
         budget: how many were allowed.
         player_noun: what one player is: ``layer``, ``sublayer``.
-        unit: unit of the utility, of values and of interactions.
+        unit: unit of the utility.
+        value_of: what values, interactions and their errors are of.
+        value_unit: what those are counted in; `unit` for the raw loss.
+        value_facts: what values of retention mean and add up to, a sentence each.
         surrogate: None where no surrogate was fitted.
         interactions: symmetric pairwise interactions, ``n`` rows; None where not computed.
         excluded: measured coalitions left out because their utility was not finite.
@@ -211,6 +214,9 @@ class Report:
     budget: int
     player_noun: str = "layer"
     unit: str = "nats per token"
+    value_of: ValueOf = "loss"
+    value_unit: str = "nats per token"
+    value_facts: tuple[str, ...] = ()
     surrogate: SurrogateFit | None = None
     interactions: tuple[tuple[float, ...], ...] | None = None
     excluded: int = 0

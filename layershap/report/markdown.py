@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 from layershap.report.data import PlayerValues, Report
 from layershap.report.quality import frontier_table, rival_table, task_table, text_table
+from layershap.report.shown import in_percent, value_digits
 from layershap.report.summary import (
     finding_sentence,
     question_sentence,
     ranking,
     recommended,
     warnings,
+    why,
 )
 from layershap.report.tables import (
     Cell,
@@ -23,7 +25,7 @@ from layershap.report.tables import (
     pair_table,
     recommendation_table,
 )
-from layershap.report.wording import interval, share, signed
+from layershap.report.wording import fixed, interval, share, signed
 
 __all__ = ["render_markdown"]
 
@@ -36,11 +38,13 @@ def render_markdown(report: Report) -> str:
     Args:
         report: what to write.
     """
+    report = in_percent(report)
     parts = [
         f"# {_text(report.model)}: layershap report",
         f"**Asked.** {_text(question_sentence(report))}",
         f"**Found.** {_text(finding_sentence(report))}",
         f"**Recommended.** {_text(recommended(report))}",
+        *([f"**Why these.** {_text(why(report))}"] if why(report) else []),
         *_warnings(report),
         *_recommendations(report),
         *_values(report),
@@ -89,12 +93,13 @@ def _values(report: Report) -> list[str]:
         return []
     titles = [report.player_noun.capitalize(), *(panel.title for panel in report.values)]
     rows = [
-        [name, *(_value(panel, player) for panel in report.values)]
+        [name, *(_value(report, panel, player) for panel in report.values)]
         for player, name in enumerate(report.players)
     ]
     parts = [
         f"## What each {report.player_noun} is worth",
-        f"In {_text(report.unit)}, with 95 % intervals.",
+        f"In {_text(report.value_unit)}, with 95 % intervals.",
+        *([_list(report.value_facts)] if report.value_facts else []),
         _grid(titles, rows),
         _list([f"{panel.title}: {panel.note}" for panel in report.values]),
     ]
@@ -104,10 +109,12 @@ def _values(report: Report) -> list[str]:
     return parts
 
 
-def _value(panel: PlayerValues, player: int) -> str:
-    estimate = panel.values[player]
-    ends = interval(estimate)
-    return f"{signed(estimate.value)} ({ends})" if ends else signed(estimate.value)
+def _value(report: Report, panel: PlayerValues, player: int) -> str:
+    estimate, digits = panel.values[player], value_digits(report)
+    raw = report.value_of == "loss"
+    ends = interval(estimate, digits, sign=raw)
+    shown = signed(estimate.value, digits) if raw else fixed(estimate.value, digits)
+    return f"{shown} ({ends})" if ends else shown
 
 
 def _interactions(report: Report) -> list[str]:

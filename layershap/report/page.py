@@ -16,12 +16,14 @@ from layershap.report.figures.heatmap import interaction_figure
 from layershap.report.figures.history import error_figure
 from layershap.report.figures.scatter import fit_figure
 from layershap.report.quality import frontier_table, rival_table, task_table, text_table
+from layershap.report.shown import in_percent
 from layershap.report.summary import (
     finding_sentence,
     question_sentence,
     ranking,
     recommended,
     warnings,
+    why,
 )
 from layershap.report.tables import (
     facts,
@@ -50,6 +52,7 @@ def render(report: Report) -> str:
     Args:
         report: what to show.
     """
+    report = in_percent(report)
     style, script = _asset("style.css"), _asset("script.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
@@ -65,6 +68,7 @@ def render(report: Report) -> str:
                 ("Asked", question_sentence(report)),
                 ("Found", finding_sentence(report)),
                 ("Recommended", recommended(report)),
+                *((("Why these", why(report)),) if why(report) else ()),
             ),
             key_figures=key_figures(report),
             concerns=warnings(report),

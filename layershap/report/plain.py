@@ -15,6 +15,7 @@ from layershap.report.summary import (
     ranking,
     recommended,
     warnings,
+    why,
 )
 
 __all__ = ["SCHEMA", "render_json", "to_plain"]
@@ -26,8 +27,9 @@ def to_plain(report: Report) -> dict[str, Any]:
     """Returns the report as values that JSON can hold.
 
     Beside the fields of :class:`layershap.report.Report` it has `schema`, `sentences` (asked,
-    found, recommended), `concerns` (all warnings), `chosen` (the size of the set put forward) and
-    `sureness` (of the ranking). Players are indices into `players`. What is not finite is null.
+    found, recommended, why), `concerns` (all warnings), `chosen` (the size of the set put forward)
+    and `sureness` (of the ranking). Values that are shares stay shares. Players are indices into
+    `players`. What is not finite is null.
 
     Args:
         report: what to write.
@@ -39,6 +41,7 @@ def to_plain(report: Report) -> dict[str, Any]:
             "asked": question_sentence(report),
             "found": finding_sentence(report),
             "recommended": recommended(report),
+            "why": why(report),
         },
         **_plain(report),
         "concerns": warnings(report),

@@ -90,6 +90,7 @@ class Recommendation:
         texts: the cost on each of several held-out texts; may be empty.
         tasks: scores on held-out items of tasks; may be empty.
         warnings: what perplexity does not show of this set, a sentence each.
+        why: why these players, beside those of least value, a sentence; empty where it is not told.
     """
 
     removed: tuple[int, ...]
@@ -105,6 +106,7 @@ class Recommendation:
     texts: tuple[TextCost, ...] = ()
     tasks: tuple[TaskScore, ...] = ()
     warnings: tuple[str, ...] = ()
+    why: str = ""
 
     @property
     def size(self) -> int:

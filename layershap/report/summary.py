@@ -27,6 +27,7 @@ __all__ = [
     "ranking",
     "recommended",
     "warnings",
+    "why",
     "within",
 ]
 
@@ -157,6 +158,12 @@ def _against(item: Recommendation, rival: BaselineSet) -> str:
     if found.lower <= 0 <= found.upper:
         return ", which its 95 % interval does not tell from none"
     return f" (95 % interval {fixed(ends[0], 3)} to {fixed(ends[1], 3)})"
+
+
+def why(report: Report) -> str:
+    """Returns why the set put forward is this one, beside the least values; may be empty."""
+    item = headline(report)
+    return item.why if item is not None and report.pending is None else ""
 
 
 def ranking(report: Report) -> Ranking | None:

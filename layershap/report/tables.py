@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from layershap.report.data import Dense, FitScore, Report
 from layershap.report.sets import Recommendation
+from layershap.report.shown import value_digits
 from layershap.report.summary import headline
 from layershap.report.wording import (
     count,
@@ -210,13 +211,13 @@ def pair_table(report: Report, most: int = 8) -> Table | None:
         Row(
             (
                 Cell(players=_names(report, (a, b))),
-                Cell(signed(value)),
+                Cell(signed(value, value_digits(report))),
                 Cell("more than the sum" if value < 0 else "less than the sum"),
             )
         )
         for value, a, b in strongest
     ]
-    titles = (("Pair", ""), ("Interaction", report.unit), ("Removing both", "costs"))
+    titles = (("Pair", ""), ("Interaction", report.value_unit), ("Removing both", "costs"))
     return Table(titles, tuple(rows))
 
 

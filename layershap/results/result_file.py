@@ -15,8 +15,8 @@ from layershap.files import json_text, write_whole
 
 __all__ = ["SCHEMA", "NotThereYet", "ResultFile"]
 
-SCHEMA = 2
-"""Version that is written. Files of version 1, which do not name it, are read as well."""
+SCHEMA = 3
+"""Version that is written. Files of earlier ones are read as well; version 1 does not name it."""
 _KEY = "schema"
 
 Result = TypeVar("Result")

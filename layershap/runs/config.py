@@ -21,6 +21,7 @@ from layershap.runs.config_tables import (
     SearchConfig,
     Setting,
     TextConfig,
+    ValuesConfig,
     VerifyConfig,
 )
 
@@ -35,6 +36,7 @@ class RunConfig(BaseModel):
     model: ModelConfig = ModelConfig()
     text: TextConfig = TextConfig()
     measure: MeasureConfig = MeasureConfig()
+    values: ValuesConfig = ValuesConfig()
     search: SearchConfig = SearchConfig()
     verify: VerifyConfig = VerifyConfig()
     cluster: ClusterConfig = ClusterConfig()
@@ -108,6 +110,17 @@ class RunConfig(BaseModel):
                 f"--count {self.search.count}: there are {n} {self.noun}s; remove 1 to {n - 1}"
             )
         return counts
+
+    def at_most(self, n: int) -> int | None:
+        """Most removed players of the values that are shown; None for the Shapley values.
+
+        Raises:
+            UserError: there are not so many players.
+        """
+        most = self.values.at_most
+        if most is not None and most > n:
+            raise UserError(f"--at-most {most}: there are {n} {self.noun}s; give 1 to {n}")
+        return most
 
     def evaluations(self, n: int) -> int:
         """Distinct coalitions that the design and the search may measure together.

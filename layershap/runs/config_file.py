@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from layershap.errors import UserError
 from layershap.runs.config import SETTINGS, RunConfig, nested
 
-__all__ = ["checked_config", "read_config", "to_toml"]
+__all__ = ["changed_config", "checked_config", "read_config", "to_toml"]
 
 _HEAD = "# Configuration of this run; every value that was not given is its default.\n"
 
@@ -62,6 +62,15 @@ def checked_config(settings: Mapping[str, Any], source: str = "") -> RunConfig:
             shown = f"{source}: {name}" if source else "--" + name.replace("_", "-")
             raise UserError(f"{shown} {value}: is no setting of a run")
     return _checked(nested(settings), source)
+
+
+def changed_config(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
+    """Return a configuration with other settings, by the names of their options.
+
+    Raises:
+        UserError: one is unknown or wrong, in one line.
+    """
+    return checked_config({**config.settings(), **settings})
 
 
 def _checked(tables: Mapping[str, Any], source: str) -> RunConfig:

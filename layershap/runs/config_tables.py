@@ -13,6 +13,7 @@ __all__ = [
     "SearchConfig",
     "Setting",
     "TextConfig",
+    "ValuesConfig",
     "VerifyConfig",
 ]
 
@@ -148,6 +149,22 @@ class MeasureConfig(_Section):
     )
     seed: Annotated[int, Setting("SEED")] = Field(
         default=0, ge=0, description="Seed of every random stream."
+    )
+
+
+class ValuesConfig(_Section):
+    """What the values tell; nothing that is measured depends on it."""
+
+    value_of: Annotated[Literal["retention", "loss"], Setting("WHAT")] = Field(
+        default="retention",
+        description="What values are shares of: retention, exp(-(loss - loss of the whole model)), "
+        "or the raw loss in nats, which sets that are worse than guessing decide.",
+    )
+    at_most: Annotated[int | None, Setting("R")] = Field(
+        default=None,
+        ge=1,
+        description="Values within sets of at most so many removed players, which do not add up "
+        "[default: the Shapley values, of all sets].",
     )
 
 

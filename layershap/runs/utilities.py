@@ -29,6 +29,11 @@ class Utility:
     unit: str
     file: str | None = None
 
+    @property
+    def in_nats(self) -> bool:
+        """Whether it is a mean of log-likelihoods, with no lower bound."""
+        return self.unit.startswith("nats")
+
 
 def parse_utilities(texts: Sequence[str]) -> tuple[Utility, ...]:
     """The utilities of `--utility`, in order.

@@ -76,6 +76,10 @@ class RunSource:
             values={}
             if worth is None
             else {"shapley": worth.shapley, "restricted": worth.restricted},
+            shown="shapley" if worth is None or worth.at_most is None else "restricted",
+            value_of="loss" if worth is None else worth.value_of,
+            value_unit=found.unit if worth is None else worth.unit,
+            whole_utility=None if worth is None else worth.whole_utility,
             interactions=None if worth is None else _matrix(worth.interactions),
             interaction_errors=None
             if worth is None

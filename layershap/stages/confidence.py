@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from cluster import Records
 from layershap.results.values import RankingEntry
+from layershap.stages.value_scale import ScaledRecords
 from shapley import RankingStatement, Status, Values, bootstrap_values, statements_by_count
 
 __all__ = ["FEW", "TextErrors", "confidence", "rankings", "text_uncertainty"]
@@ -31,23 +31,25 @@ class TextErrors:
 
 
 def text_uncertainty(
-    records: Records, operator: Float[np.ndarray, "n m"] | None, seed: int
+    measured: ScaledRecords, operator: Float[np.ndarray, "n m"] | None, seed: int
 ) -> TextErrors | None:
     """The uncertainty of values over the choice of sequences or items.
 
+    On a scale that is not linear in the loss, sequences count to first order (the delta method, see
+    :meth:`layershap.stages.value_scale.Scale.linearised`), which keeps values linear in them: the
+    operator, the resampling and the covariance tell of one and the same thing.
+
     Args:
-        records: measurements.
-        operator: takes their finite utilities to the values.
+        measured: on the scale of the values.
+        operator: takes their places on it to the values.
         seed: of the resampling.
 
     Returns:
         None with a single sequence, or without an operator.
     """
-    scored = records.weights > 0
-    if operator is None or scored.sum() < 2:
+    vectors_mS, weights_S = measured.by_sequence, measured.weights
+    if operator is None or len(weights_S) < 2:
         return None
-    vectors_mS = records.vectors[records.ok][:, scored]
-    weights_S = records.weights[scored].astype(np.float64)
     found = bootstrap_values(operator, vectors_mS, weights_S, seed)
     share_S = weights_S / weights_S.sum()
     apart_nS = (operator @ vectors_mS - found.values[:, None]) * share_S

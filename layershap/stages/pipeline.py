@@ -36,6 +36,7 @@ def run(config: RunConfig, directory: RunDirectory, console: Console, command: s
         console.stage(names.index(name) + 1, len(names), name, STAGES[name])
 
     with open_workspace(config, directory, console) as work:
+        config.at_most(len(work.players))  # refused before anything is measured
         announce("measure")
         measure.measure(work)
         recorded = work.recorded

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import platform
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from layershap.files import write_whole
 from layershap.report import (
@@ -20,7 +18,6 @@ from layershap.report import (
     FitScore,
     PairedDifference,
     Pending,
-    PlayerValues,
     Provenance,
     Ranking,
     Recommendation,
@@ -50,9 +47,8 @@ from layershap.results.values import VALUES, Values
 from layershap.runs.config_file import to_toml
 from layershap.runs.recorded import CALIBRATION, HELDOUT, MEASURED_ON, RecordedRun
 from layershap.stages.confidence import confidence
+from layershap.stages.told_values import facts, panels, reasons, text_warning
 from shapley import Status
-from shapley import Values as PlayerWorth
-from shapley.values import NORMAL_975
 
 __all__ = ["FORMATS", "gather", "report"]
 
@@ -98,11 +94,14 @@ def gather(run: RecordedRun, *, command: str, seconds: float) -> Report:
         players=run.players,
         player_noun=run.config.noun,
         unit=run.utility.unit,
+        value_of="loss" if values is None else values.value_of,
+        value_unit=run.utility.unit if values is None else values.unit,
+        value_facts=() if values is None else facts(values, run.config.noun),
         calibration=_calibration(run),
         held_out=None if verified is None else TextFacts(verified.text, verified.tokens),
         dense=None if verified is None else _dense(verified.dense),
-        recommendations=tuple(_recommendation(item) for item in recommendations),
-        values=() if values is None else _panels(values),
+        recommendations=tuple(map(_recommendation, recommendations, reasons(run, recommendations))),
+        values=() if values is None else panels(values),
         provenance=Provenance(
             command=command,
             seed=run.config.measure.seed,
@@ -199,7 +198,7 @@ def _dense(dense: DenseModel) -> Dense:
     )
 
 
-def _recommendation(item: VerifiedVariant) -> Recommendation:
+def _recommendation(item: VerifiedVariant, why: str) -> Recommendation:
     return Recommendation(
         removed=item.removed,
         difference=item.estimate,
@@ -225,6 +224,7 @@ def _recommendation(item: VerifiedVariant) -> Recommendation:
             for metric, task in item.tasks.items()
         ),
         warnings=item.warnings,
+        why=why,
     )
 
 
@@ -241,41 +241,6 @@ def _speed(item: VerifiedModel, name: str) -> Estimate | None:
     # Too few rounds have no interval of the median; their quartiles are shown instead.
     low, middle, high = item.speed.prefill_ratio if name == "prefill" else item.speed.decode_ratio
     return Estimate(middle, low, high)
-
-
-def _panels(values: Values) -> tuple[PlayerValues, ...]:
-    shapley = values.shapley
-    return (
-        PlayerValues(
-            "Shapley value",
-            shapley.status.value,
-            _estimates(shapley),
-            _with_text(shapley, values.shapley_text_standard_errors),
-        ),
-        PlayerValues(
-            f"Value with at most {values.restricted_to} removed",
-            "The mean contribution to nearly whole models, the ones that pruning leaves.",
-            _estimates(values.restricted),
-        ),
-    )
-
-
-def _estimates(values: PlayerWorth) -> tuple[Estimate, ...]:
-    columns = (values.values, values.lower, values.upper)
-    return tuple(Estimate(*map(float, row)) for row in zip(*columns, strict=True))
-
-
-def _with_text(
-    shapley: PlayerWorth, text_errors: Sequence[float | None] | None
-) -> tuple[Estimate, ...]:
-    """The values with intervals that hold the sampling's and the text's uncertainty."""
-    if text_errors is None:
-        return ()
-    own = np.where(np.isfinite(shapley.standard_errors), shapley.standard_errors, 0.0)
-    text = NORMAL_975 * np.array(text_errors, dtype=float)
-    half = np.sqrt((shapley.quantile * own) ** 2 + text**2)
-    ends = zip(shapley.values, shapley.values - half, shapley.values + half, strict=True)
-    return tuple(Estimate(*map(float, row)) for row in ends)
 
 
 def _fit(kept: KeptFit | None) -> SurrogateFit | None:
@@ -317,14 +282,7 @@ def _warnings(run: RecordedRun, values: Values | None, searched: Candidates | No
         return found
     if values.shapley.status in (Status.ROUGH, Status.SURROGATE):
         found.append(values.shapley.status.value)
-    errors = values.shapley_text_standard_errors
-    if errors is not None:
-        spread = float(np.median(np.array(errors, dtype=float)))
-        found.append(
-            f"Other calibration text of this kind would move a value by about {spread:.3f} "
-            "(median standard error over sequences); intervals for text of this kind hold it."
-        )
-    return found
+    return [*found, *text_warning(values)]
 
 
 def _device(run: RecordedRun) -> str:

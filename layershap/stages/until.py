@@ -9,14 +9,15 @@ import numpy as np
 from jaxtyping import Bool
 
 from layershap.errors import UserError
-from layershap.results.values import Values
+from layershap.results.value_text import SHARE_UNIT, error_text
+from layershap.results.values import ValueOf, Values
 from layershap.runs.design import Round, joined, read_design, read_rounds
-from layershap.runs.recorded import CALIBRATION, RecordedRun
+from layershap.runs.recorded import RecordedRun
 from layershap.runs.workspace import Workspace
-from layershap.stages.choosing import estimator, has_ends, measured_state
+from layershap.stages.choosing import estimator, has_ends
 from layershap.stages.history import error_history
 from layershap.stages.measure import measure_rounds
-from layershap.stages.values import values
+from layershap.stages.values import measured_values, values
 from shapley import State, advise
 from shapley import Values as PlayerValues
 
@@ -50,15 +51,18 @@ def values_until(work: Workspace, target: float, budget: int | None = None) -> R
 
     Args:
         work: the run, measured and fitted.
-        target: largest standard error wanted, in units of the utility.
+        target: largest standard error wanted: a share of the whole model, as 0.005 for half a
+            percentage point, or nats for values of the raw loss.
         budget: coalitions that the values may rest on; those of the design when omitted.
 
     Raises:
         UserError: the target is not positive, measuring or fitting was not finished, the design is
-            fixed, or there is no finite utility without any player.
+            fixed, or there is no utility without any player.
     """
+    raw = work.config.values.value_of == "loss"
+    unit = work.utility.unit if raw else SHARE_UNIT
     if not (math.isfinite(target) and target > 0):
-        raise UserError(f"--target-se {target:g}: must be a positive number of {work.utility.unit}")
+        raise UserError(f"--target-se {target:g}: must be a positive number, in {unit}")
     run = work.recorded
     plan = run.plan
     rows = read_design(run)
@@ -73,13 +77,14 @@ def values_until(work: Workspace, target: float, budget: int | None = None) -> R
     limit = max(plan.size, min(budget or plan.size, 1 << plan.n))
     size = plan.size
     while True:
-        state, found = _values(run, rows)
+        state, found, found_of = _values(run, rows)
         largest = float(found.standard_errors.max())
         if largest <= target or size >= limit:
             break
         size = min(limit, max(size + plan.n, math.ceil(GROWTH * size)))
         work.console.say(
-            f"largest standard error {largest:.4f} from {len(rows)} sets; going on to {size}"
+            f"largest standard error {error_text(largest, found_of, unit)} from {len(rows)} sets; "
+            f"going on to {size}"
         )
         measure_rounds(work, plan, rounds, size)
         before, rows = len(rows), joined(rounds, plan.n)[:size]
@@ -92,11 +97,12 @@ def values_until(work: Workspace, target: float, budget: int | None = None) -> R
     return Reached(content, False, len(rows), advise(history, target, 1 << plan.n))
 
 
-def _values(run: RecordedRun, rows: Bool[np.ndarray, "m n"]) -> tuple[State, PlayerValues]:
-    state = measured_state(run.campaign(CALIBRATION).read(rows), run.config.measure.seed)
+def _values(run: RecordedRun, rows: Bool[np.ndarray, "m n"]) -> tuple[State, PlayerValues, ValueOf]:
+    measured = measured_values(run, rows)
+    state = measured.state(run.config.measure.seed)
     if not has_ends(state):
         raise UserError(
             f"--target-se: the model without any {run.config.noun} has no finite loss, so that "
             "the values are the surrogate's own; leave the target out"
         )
-    return state, estimator().result(state)
+    return state, estimator().result(state), measured.scale.value_of

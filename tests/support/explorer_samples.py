@@ -19,11 +19,12 @@ from layershap.results.recommendations import (
     Speed,
     VerifiedVariant,
 )
+from layershap.results.value_text import SHARE_UNIT
 from layershap.results.values import VALUES, Values
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
 from sampling import enumerate_all, stream
-from shapley import exact_values
+from shapley import RetentionGame, exact_values
 from surrogate import SurrogateRegressor, save
 
 TEXT, OTHER_TEXT = 1.0, 1.02
@@ -54,7 +55,7 @@ class LayerLoss:
 
 
 def sample_run(path: Path, kind: str = "layers", depth: int = 9, protect: str = "") -> RunDirectory:
-    """Write what the stages of a run leave, the report apart."""
+    """Write what the stages of a run leave, the report apart; layers have values of retention."""
     directory = RunDirectory(path)
     directory.create()
     directory.write_config(RunConfig.of(players=kind, protect=protect or None))
@@ -74,9 +75,16 @@ def sample_run(path: Path, kind: str = "layers", depth: int = 9, protect: str = 
         records = campaign.read()
     regressor = SurrogateRegressor(steps=60, folds=4, seed=1)
     save(regressor.fit(records.coalitions, records.utilities), directory.surrogate)
-    values = exact_values(game)
-    none = ((0.0,) * n,) * n
-    VALUES.write(path, Values("toy", "nats per token", "nll", values, values, 2, none))
+    values, none = exact_values(game), ((0.0,) * n,) * n
+    found = Values("toy", "nats per token", "nll", values, values, 2, none)
+    if kind == "layers":
+        of_retention = RetentionGame(game)
+        values = exact_values(of_retention)
+        found = Values(
+            "toy", SHARE_UNIT, "nll", values, values, 2, none, value_of="retention",
+            whole_utility=of_retention.whole,
+        )  # fmt: skip
+    VALUES.write(path, found)
     RECOMMENDATIONS.write(path, _recommendations(game))
     return directory
 

@@ -9,6 +9,7 @@ import click
 import numpy as np
 
 from layershap.games.estimating import Outcome
+from layershap.results.value_text import value_text
 from layershap.terminal.console import Console
 from shapley import Status, Values, ranking_statements
 
@@ -22,6 +23,8 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     found, request = outcome.values, outcome.request
     plain = found.to_dict()
     answer = {
+        "value_of": "retention" if request.retention else "utility",
+        "whole_utility": outcome.whole,
         "players": plain["players"],
         "values": plain["values"],
         "standard_errors": plain["standard_errors"],
@@ -45,17 +48,28 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
 
 def show(console: Console, outcome: Outcome) -> None:
     """Prints a table, the least valuable players and how sure that is, and the spend."""
-    found = outcome.values
+    found, retained = outcome.values, outcome.request.retention
+
+    def shown(value: float, *, signed: bool = True) -> str:
+        return value_text(value, "retention") if retained else number(value, signed=signed)
+
     columns = (found.values, found.standard_errors, found.lower, found.upper)
     rows = [
-        [name, *(number(float(c[i]), signed=c is not found.standard_errors) for c in columns)]
+        [name, *(shown(float(c[i]), signed=c is not found.standard_errors) for c in columns)]
         for i, name in enumerate(found.players)
     ]
     headings = ["player", "value", "standard error", "from", "to (95 %)"]
-    console.table("Shapley values, in units of the utility", headings, rows)
+    title = "Shapley values of retention" if retained else "Shapley values, in units of the utility"
+    console.table(title, headings, rows)
     least = found.ranking()[:LEAST]
-    listed = ", ".join(f"{found.players[i]} ({number(float(found.values[i]))})" for i in least)
+    listed = ", ".join(f"{found.players[i]} ({shown(float(found.values[i]))})" for i in least)
     click.echo(f"Least valuable: {listed}")
+    if retained:
+        click.echo(
+            "Retention is exp(utility - utility of all players); the values add up to "
+            f"{value_text(float(found.values.sum()), 'retention')}, which is 100 % minus what no "
+            "players keep."
+        )
     for sentence in _confidence(found, len(least), outcome.request.seed):
         click.echo(f"  {sentence}")
     click.echo(found.status.value)

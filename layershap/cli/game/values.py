@@ -38,7 +38,14 @@ MOST_FOR_A_TARGET = 20_000
     "--target-se",
     type=float,
     metavar="SE",
-    help="Go on until no value's standard error is larger, in units of the utility.",
+    help="Go on until no value's standard error is larger, in units of the utility; with"
+    " --retention a share.",
+)
+@click.option(
+    "--retention",
+    is_flag=True,
+    help="Utilities are minus a loss in nats: values of exp(utility - utility of all players),"
+    " shares that add up to what all players have over none.",
 )
 def values(
     source: GameSource,
@@ -46,11 +53,13 @@ def values(
     budget: int | None,
     method: str,
     target_se: float | None,
+    retention: bool,
 ) -> None:
     """Compute Shapley values of a game, with standard errors, from a budget of evaluations.
 
     The game of all players is evaluated once more at the end, which is not counted, and a game
-    that answers differently is refused.
+    that answers differently is refused. What is measured, and kept by --state, is the same with
+    and without --retention.
     """
     from layershap.cli.game.outcomes import advice, as_json, show
     from layershap.games.estimating import Request, estimate_values
@@ -68,7 +77,7 @@ def values(
         outcome = estimate_values(
             game,
             estimator,
-            Request(allowed, source.seed, target_se),
+            Request(allowed, source.seed, target_se, retention),
             where=source.where,
             file=source.file(game, method),
             update=update,

@@ -35,6 +35,7 @@ export class Answer {
       : "";
     page("standing").textContent = this.standing(answer);
     page("heldout").textContent = this.heldOut(answer);
+    page("why").textContent = answer.verified?.why ?? "";
   }
 
   /** Returns the answer as a sentence to be read out. */

@@ -27,3 +27,20 @@ export function large(value) {
 export function interval(lower, upper, show = fixed) {
   return `${show(lower)} to ${show(upper)}`;
 }
+
+/** Returns a value as people read it: a share in percent, or signed nats. */
+export function worth(value, of) {
+  if (of === "loss") return signed(value);
+  return `${percent(value)} %`;
+}
+
+/** Returns half the width of a value's interval in the same manner. */
+export function spread(half, of) {
+  return of === "loss" ? fixed(half, 3) : percent(half);
+}
+
+// A digit more where it is small.
+function percent(share) {
+  const value = 100 * share;
+  return fixed(value, Math.abs(value) >= 0.995 ? 1 : 2);
+}

@@ -2,7 +2,7 @@
 
 import { Answer } from "./answer.js";
 import { Frontier } from "./chart.js";
-import { fixed, interval, signed } from "./format.js";
+import { fixed, interval, signed, worth } from "./format.js";
 import { Game, flipped, removedPlayers } from "./game.js";
 import { HintSearch } from "./hints.js";
 import { Measuring } from "./measure.js";
@@ -131,10 +131,12 @@ function legend() {
     page("legend").hidden = true;
     return;
   }
-  const { low, high, top } = shadeEnds(data.values.values);
-  page("value-unit").textContent = data.unit;
-  page("low").textContent = signed(low);
-  page("high").textContent = signed(high) + (top > high ? " and more" : "");
+  const { of, title, facts, values } = data.values;
+  const { low, high, top } = shadeEnds(values);
+  page("value-title").textContent = title;
+  page("low").textContent = worth(low, of);
+  page("high").textContent = worth(high, of) + (top > high ? " and more" : "");
+  page("value-facts").textContent = facts.map((fact) => `${fact[0].toUpperCase()}${fact.slice(1)}.`).join(" ");
 }
 
 press("undo", () => (history.undo(), show()));

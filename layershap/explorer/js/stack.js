@@ -1,6 +1,6 @@
 // The stack of the model's layers: one button a player, shaded by its value.
 
-import { fixed, signed } from "./format.js";
+import { spread, worth } from "./format.js";
 
 const SHADE_SHARE = 0.9;
 
@@ -43,11 +43,11 @@ export class Stack {
     button.append(element("span", "hidden", `Remove ${inside}`), name);
     if (value !== undefined) {
       const [lower, upper] = [data.values.lower[i], data.values.upper[i]];
-      const error = lower === null || upper === null ? "" : ` ± ${fixed((upper - lower) / 2, 3)}`;
-      const worth = element("span", "worth", signed(value));
-      worth.prepend(element("span", "hidden", ", worth "));
-      worth.append(element("small", "", error));
-      button.append(worth);
+      const error = lower === null || upper === null ? "" : ` ± ${spread((upper - lower) / 2, data.values.of)}`;
+      const shown = element("span", "worth", worth(value, data.values.of));
+      shown.prepend(element("span", "hidden", ", worth "));
+      shown.append(element("small", "", error));
+      button.append(shown);
       button.style.setProperty("--shade", this.scale(value).toFixed(4));
     }
     const gone = element("span", "gone", "removed");

@@ -71,9 +71,10 @@ def _bars(report: Report, panel: PlayerValues, marked: frozenset[int], width: in
         canvas.add("line", cls=cls, x1=x, x2=x, y1=top, y2=top + height)
         canvas.text(label, x, top + height + 17, cls="tick", text_anchor="middle")
     canvas.text(
-        report.unit, left + frame.width / 2, top + height + 37, cls="name", text_anchor="middle"
-    )
-    digits = _digits(high - low)
+        report.value_unit, left + frame.width / 2, top + height + 37, cls="name",
+        text_anchor="middle",
+    )  # fmt: skip
+    digits = _digits(high - low, 3 if report.value_of == "loss" else 1)
     for index, (name, value) in enumerate(zip(report.players, panel.values, strict=True)):
         y = top + row * (index + 0.5)
         canvas.text(_cut(name), left - 10, y + 4, cls=small, text_anchor="end")
@@ -105,5 +106,5 @@ def _cut(name: str) -> str:
     return name if len(name) <= 14 else f"{name[:13]}…"
 
 
-def _digits(span: float) -> int:
-    return min(6, max(3, 2 - math.floor(math.log10(span))))
+def _digits(span: float, least: int) -> int:
+    return min(6, max(least, 2 - math.floor(math.log10(span))))

@@ -17,7 +17,7 @@ def interaction_figure(report: Report, wide: int, narrow: int) -> Figure | None:
     """Returns the heat map; None where interactions were not computed or there are no pairs."""
     if report.interactions is None or len(report.players) < 2:
         return None
-    noun = report.player_noun
+    noun, raw = report.player_noun, report.value_of == "loss"
     return Figure(
         "interactions",
         "Pairwise Shapley interactions",
@@ -26,8 +26,14 @@ def interaction_figure(report: Report, wide: int, narrow: int) -> Figure | None:
         (),
         f"Orange pairs stand in for each other: removing both {noun}s costs more than the sum of"
         " removing each. Blue pairs work together: once one is gone the other is worth less, so"
-        f" removing both costs less than the sum. The model without any {noun} is left to the"
-        " surrogate here: its own utility would put the same large number into every pair.",
+        f" removing both costs less than the sum.{_empty(report) if raw else ''}",
+    )
+
+
+def _empty(report: Report) -> str:
+    return (
+        f" The model without any {report.player_noun} is left to the surrogate here: its own"
+        " utility would put the same large number into every pair."
     )
 
 
@@ -45,7 +51,7 @@ def _map(report: Report, width: int) -> Markup:
     values = [report.interactions[i][j] for i in range(n) for j in range(i)]
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0) or 1.0
     gap = 1.0 if cell > 8 else 0.0
-    digits = min(6, max(3, 2 - math.floor(math.log10(largest))))
+    digits = min(6, max(3 if report.value_of == "loss" else 1, 2 - math.floor(math.log10(largest))))
     for i in range(1, n):
         for j in range(i):
             value = report.interactions[i][j]
@@ -65,7 +71,7 @@ def _map(report: Report, width: int) -> Markup:
             canvas.text(name, left - 8, y + 4, cls="tick", text_anchor="end")
         if index < n - 1 and index % every == 0:
             _below(canvas, name, left + index * cell + middle, top + size + 6, cell)
-    _scale(canvas, left + size, top, largest, report.unit, min(190.0, 0.46 * size))
+    _scale(canvas, left + size, top, largest, report.value_unit, min(190.0, 0.46 * size))
     return canvas.markup()
 
 

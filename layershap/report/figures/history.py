@@ -67,7 +67,7 @@ def _drawn(report: Report, points: Sequence[ErrorPoint], width: int) -> Markup:
             last = x
     middle = left + frame.width / 2
     canvas.text("combinations measured", middle, bottom + 38, cls="name", text_anchor="middle")
-    canvas.text(f"standard error, {report.unit}", 0, top - 14, cls="name")
+    canvas.text(f"standard error, {report.value_unit}", 0, top - 14, cls="name")
     for style, name in enumerate(SERIES):
         places = []
         for point in points:

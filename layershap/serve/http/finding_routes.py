@@ -27,8 +27,10 @@ class ValuesAsked(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal["shapley", "restricted"] = Field(
-        default="shapley", description="Over all sets, or while only few players are removed."
+    kind: Literal["shapley", "restricted"] | None = Field(
+        default=None,
+        description="Over all sets, or while only few players are removed; what the run shows"
+        " first when omitted.",
     )
     order: Literal["depth", "value"] = Field(
         default="depth", description="By depth in the model, or the least valuable first."
@@ -50,12 +52,13 @@ def finding_routes(service: Service) -> APIRouter:
 
     @router.get("/values", response_model=schemas.Values)
     async def values(asked: Annotated[ValuesAsked, Query()]) -> Any:
-        """Shapley values with standard errors and 95 % intervals."""
+        """Values of retention, or of the raw loss, with standard errors and 95 % intervals."""
         shot = service.oracle.snapshot
-        found = shot.values.get(asked.kind)
+        kind = asked.kind or shot.shown
+        found = shot.values.get(kind)
         if found is None:
             raise _missing(shot, "values")
-        return _values(shot, asked, found)
+        return _values(shot, kind, asked.order, found)
 
     @router.get("/interactions", response_model=schemas.Interactions)
     async def interactions(asked: Annotated[PairsAsked, Query()]) -> Any:
@@ -76,7 +79,8 @@ def finding_routes(service: Service) -> APIRouter:
         errors = shot.interaction_errors
         spread = np.zeros_like(strength) if errors is None else errors[first, second]
         return {
-            "unit": shot.unit,
+            "value_of": shot.value_of,
+            "unit": shot.value_unit,
             "total": len(strength),
             "interactions": [
                 {
@@ -133,7 +137,7 @@ def _within(number: float | None, least: float | None, most: float | None) -> bo
     )
 
 
-def _values(shot: Snapshot, asked: ValuesAsked, found: ShapleyValues) -> dict[str, Any]:
+def _values(shot: Snapshot, kind: str, wanted: str, found: ShapleyValues) -> dict[str, Any]:
     numbers = np.asarray(found.values, dtype=float)
     order = np.argsort(numbers, kind="stable")
     rank = np.empty(len(numbers), dtype=int)
@@ -150,13 +154,15 @@ def _values(shot: Snapshot, asked: ValuesAsked, found: ShapleyValues) -> dict[st
             "upper": _number(columns[2][place]),
             "rank": int(rank[place]),
         }
-        for place in (order if asked.order == "value" else range(len(numbers)))
+        for place in (order if wanted == "value" else range(len(numbers)))
     ]
     return {
-        "kind": asked.kind,
+        "kind": kind,
         "method": found.method,
         "status": found.status.name,
-        "unit": shot.unit,
+        "value_of": shot.value_of,
+        "whole_utility": shot.whole_utility,
+        "unit": shot.value_unit,
         "evaluations": found.spent,
         "values": rows,
     }

@@ -113,7 +113,7 @@ class Neighbours(_Out):
 
 
 class Value(_Out):
-    """What one player is worth, in units of the utility (higher is better)."""
+    """What one player is worth: a share of the whole model, or nats (higher is better)."""
 
     player: str
     value: float
@@ -124,11 +124,15 @@ class Value(_Out):
 
 
 class Values(_Out):
-    """Shapley values."""
+    """Shapley or size-restricted values."""
 
     kind: str
     method: str
     status: str
+    value_of: str = Field(description="retention, share or loss.")
+    whole_utility: float | None = Field(
+        description="The whole model's utility, which retention and shares refer to."
+    )
     unit: str
     evaluations: int
     values: list[Value]
@@ -146,6 +150,7 @@ class Interaction(_Out):
 class Interactions(_Out):
     """Pairs of players, the strongest interaction first."""
 
+    value_of: str = Field(description="retention, share or loss.")
     unit: str
     total: int
     interactions: list[Interaction]

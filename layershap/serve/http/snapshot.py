@@ -32,7 +32,11 @@ class Snapshot:
         names: what else than a player's name may be asked for, as a layer's number, and which
             players it means.
         values: Shapley values by what they say, as ``{"shapley": Values, "restricted": Values}``.
-        interactions: symmetric, in units of the utility; NaN where not computed.
+        shown: which of them is shown first.
+        value_of: what values and interactions are of: ``retention``, ``share`` or ``loss``.
+        value_unit: what those are counted in.
+        whole_utility: of the whole model, which shares refer to; None where it is not kept.
+        interactions: symmetric, in units of the values; NaN where not computed.
         interaction_errors: their standard errors; None where they are exact.
         recommendations: verified sets as they are served, see `schemas.Recommendation`.
         missing: what to run for what is not there, by its name in the API.
@@ -48,6 +52,10 @@ class Snapshot:
     sign: int = 1
     names: Mapping[str | int, tuple[int, ...]] = field(default_factory=dict)
     values: Mapping[str, Values] = field(default_factory=dict)
+    shown: str = "shapley"
+    value_of: str = "loss"
+    value_unit: str = "utility"
+    whole_utility: float | None = None
     interactions: Float[np.ndarray, "n n"] | None = None
     interaction_errors: Float[np.ndarray, "n n"] | None = None
     recommendations: Sequence[Mapping[str, Any]] | None = None

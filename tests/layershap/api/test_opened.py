@@ -84,7 +84,11 @@ def test_values_are_those_of_the_file(run):
     assert frame["lower"].tolist() == shapley["lower"]
     assert (frame["lower"] <= frame["value"]).all()
     assert frame["value"].sort_values().index[0] == frame["rank"].idxmin()
-    assert frame.attrs["unit"] == run.unit == "nats per token"
+    assert run.unit == "nats per token"
+    assert frame.attrs["unit"] == "share of the whole model"
+    assert frame.attrs["value_of"] == "retention"
+    assert frame.attrs["whole_utility"] == read(run, "values.json")["whole_utility"]
+    assert frame.attrs["title"] == "Shapley values of retention"
 
 
 def test_interactions_are_symmetric_and_pairs_are_sorted(run):
@@ -316,7 +320,8 @@ def test_plots_show_the_numbers(run):
     figure = run.plot_values()
     axes = figure.axes[0]
     widths = [bar.get_width() for bar in axes.patches]
-    assert np.allclose(widths, run.values["value"])
+    assert np.allclose(widths, 100 * run.values["value"]), "shares are drawn in percent"
+    assert axes.get_xlabel() == "% of the whole model"
     assert [label.get_text() for label in axes.get_yticklabels()] == list(run.players)
     assert figure._repr_png_().startswith(b"\x89PNG")
     frontier = run.plot_frontier()

@@ -119,7 +119,8 @@ def test_values_tell_how_sure_they_are(finished):
         whole, none = (
             ledger.campaign("calibration").read(np.array([[True] * 5, [False] * 5])).utilities
         )
-    assert sum(shapley["values"]) == pytest.approx(whole - none)
+    assert found["value_of"] == "retention"
+    assert sum(shapley["values"]) == pytest.approx(1 - np.exp(none - whole))
     assert shapley["method"] == "adaptive"
     assert shapley["spent"] == 20
     assert min(shapley["standard_errors"]) > 0
@@ -203,7 +204,8 @@ def test_a_budget_of_all_coalitions_is_exact(checkpoint, ray_address, tmp_path):
     assert values["status"] == "EXACT"
     with Ledger(tmp_path / "r" / "ledger.sqlite", readonly=True) as ledger:
         utilities = ledger.campaign("calibration").read(np.array([[True] * 5, [False] * 5]))
-    assert sum(values["values"]) == pytest.approx(np.subtract(*utilities.utilities))
+    whole, none = utilities.utilities
+    assert sum(values["values"]) == pytest.approx(1 - np.exp(none - whole))
 
 
 def test_doctor_tells_what_a_run_would_do(checkpoint, tmp_path):

@@ -15,6 +15,8 @@ from cluster import Ledger
 from layershap.explorer import explorer_data, explorer_page, export_explorer, gather
 from layershap.explorer.bundle import bundle_folder
 from layershap.explorer.page import FOLDER
+from layershap.results.recommendations import RECOMMENDATIONS
+from layershap.results.values import VALUES
 from layershap.runs.config_file import read_config
 from sampling import stream
 from surrogate import load
@@ -393,3 +395,26 @@ def test_a_click_is_answered_within_fifty_milliseconds(page):
         " return times; })()"
     )
     assert sorted(times)[len(times) // 2] < 50
+
+
+def test_shares_stand_in_percent_and_raw_losses_in_nats(page, runs):
+    values = VALUES.read(runs["layers"].path)
+    first = page.text("[data-player='0'] .worth")
+    assert first.strip().startswith(f"{100 * values.shapley.values[0]:.1f}")
+    assert first.strip().partition(" ±")[0].endswith("%")
+    assert page.text("#value-title") == "Shapley values of retention"
+    assert "%" in page.text("#high")
+    assert page.text("#value-facts").startswith("Retention is exp(-(NLL - NLL of the whole model))")
+    page.open(address(runs["sublayers"]))
+    assert "%" not in page.text("[data-player='0'] .worth")
+    assert page.text("#value-title") == "Shapley values, nats per token"
+    assert page.text("#value-facts") == ""
+
+
+def test_a_recommended_set_says_why_it_is_chosen(page, runs):
+    verified = RECOMMENDATIONS.read(runs["layers"].path)
+    for item in verified.recommendations:
+        page.open(address(runs["layers"], f"#remove={item.names}"))
+        assert "least value" in page.text("#why")
+    page.open(address(runs["layers"], "#remove=0,1,2,3"))
+    assert page.text("#why") == ""

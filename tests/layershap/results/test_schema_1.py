@@ -30,6 +30,9 @@ def test_each_file_is_read_and_written_back_with_its_version(file, old):
     after = json.loads(file.path(old).read_text())
     assert after.pop("schema") == SCHEMA
     assert after.pop("next", []) == []
+    new = {key: after.pop(key) for key in after.keys() - before.keys()}
+    raw = {"value_of": "loss", "whole_utility": None, "better_sets": 0, "at_most": None}
+    assert new == (raw if file is VALUES else {}), "values of early files are of the raw loss"
     assert after == before
 
 
@@ -49,8 +52,8 @@ def test_status_says_that_all_is_done(old):
 def test_what_was_measured_is_enough_for_all_that_needs_no_model(old, tmp_path):
     """The model, its text and its device are elsewhere."""
     values = json.loads((old / "values.json").read_text())
-    for command in ("fit", "values", "search"):
-        status, out, err = call(command, old)
+    for command, *options in (("fit",), ("values", "--value-of", "loss"), ("search",)):
+        status, out, err = call(command, old, *options)
         assert status == 0, err
     assert "nothing is measured, since the model cannot be measured here" in err
     assert "would measure next" in err

@@ -122,6 +122,15 @@ def test_values_interactions_and_recommendations(client: TestClient) -> None:
     assert "layershap values" in restricted.json()["message"]
 
 
+def test_values_say_what_they_are_of(client: TestClient) -> None:
+    values = client.get("/values").json()
+    assert (values["kind"], values["value_of"], values["unit"], values["whole_utility"]) == (
+        "shapley", "retention", "share of the whole model", -2.0,
+    )  # fmt: skip
+    pairs = client.get("/interactions").json()
+    assert (pairs["value_of"], pairs["unit"]) == ("retention", "share of the whole model")
+
+
 @pytest.mark.parametrize(
     ("filters", "counts"),
     [

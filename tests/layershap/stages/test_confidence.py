@@ -12,6 +12,7 @@ from layershap.runs.config import RunConfig
 from layershap.runs.plan import make_plan
 from layershap.stages.confidence import TextErrors, confidence, rankings, text_uncertainty
 from layershap.stages.history import budget_to_halve, error_history
+from layershap.stages.value_scale import Scale, on_scale
 from sampling import campaign_design, stream
 from shapley import FunctionGame, Status, Values, regression_operator, start
 from surrogate.process.adaptive import AdaptiveValues
@@ -78,7 +79,8 @@ def test_text_errors_are_those_of_the_sequences():
         (Column("nll", tuple(tokens.tolist()), -1),), "nll", ("ok",) * len(rows),
         np.ones(len(rows), int), np.zeros(len(rows)),
     )  # fmt: skip
-    found = text_uncertainty(records, regression_operator(rows, N), 0)
+    measured = on_scale(records, Scale("loss", float(records.utilities.max())))
+    found = text_uncertainty(measured, regression_operator(rows, N), 0)
     assert found is not None
     used = share[share > 0]
     apart = (worth[:, share > 0] - (worth @ share)[:, None]) * used
@@ -86,7 +88,7 @@ def test_text_errors_are_those_of_the_sequences():
     np.testing.assert_allclose(found.covariance, expected, rtol=1e-4, atol=1e-6)
     ratio = found.standard_errors / np.sqrt(np.diag(expected))
     assert 0.8 < ratio.min() <= ratio.max() < 1.1
-    assert text_uncertainty(records, None, 0) is None
+    assert text_uncertainty(measured, None, 0) is None
 
 
 def test_history_ends_with_the_values_and_falls():

@@ -224,7 +224,7 @@ def test_values_go_on_until_they_are_sure_enough_or_say_what_it_takes(run):
     status, out, err = call("values", run, "--target-se", 1000)
     assert status == 0, err
     assert "is not reached" not in err
-    assert "Shapley values, nats per token" in out
+    assert "Shapley values of retention" in out
     status, _, err = call("values", run, "--target-se", "1e-12", "--budget", 26)
     assert status == 0, err
     assert "--target-se 1e-12 is not reached with 26 sets" in err
