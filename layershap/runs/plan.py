@@ -63,16 +63,12 @@ class Plan:
         return min(most, max(self.budget, math.ceil(evaluations * self.budget / self.size)))
 
 
-def make_plan(config: RunConfig, n: int, value_of: str = "retention") -> Plan:
+def make_plan(config: RunConfig, n: int) -> Plan:
     """The plan of a configuration for a model of `n` layers.
 
-    Values of retention open near the whole model, where all sets but a few lie that keep anything;
-    those of the raw loss rest on sets of all sizes.
-
-    Args:
-        config: of the run.
-        n: number of players.
-        value_of: "retention" or "loss".
+    An adaptive design for values of retention opens near the whole model, where all sets but a few
+    lie that keep anything; values of the raw loss rest on sets of all sizes, and so does a fixed
+    design, which serves both.
 
     Raises:
         UserError: the model is too shallow, or a count or the budget does not fit.
@@ -84,16 +80,14 @@ def make_plan(config: RunConfig, n: int, value_of: str = "retention") -> Plan:
     exact = n < 63 and budget >= 2**n
     share = 0 if exact or config.search.rounds == 0 else int(_SEARCH_SHARE * budget)
     size = max(budget - share, min(budget, n + 2))
-    near = value_of == "retention"
-    removed = max(max(counts), n // _NEAR_REMOVED) if near else max(counts)
-    over_all = _NEAR_OVER_ALL if near else 0.5
-
-    def drawn(count: int) -> Bool[np.ndarray, "m n"]:
-        seed = config.measure.seed
-        return campaign_design(n, count, removed, seed, over_all=over_all).coalitions
-
-    rows = drawn(size)
+    seed = config.measure.seed
+    rows = campaign_design(n, size, max(counts), seed).coalitions
     first = max(n + 2, round(_OPENING_SHARE * size))
     if exact or config.measure.design == "fixed" or size - first < n:
         return Plan(n, tuple(counts), budget, exact, rows, rows)
-    return Plan(n, tuple(counts), budget, exact, rows, drawn(first))
+    if config.values.value_of == "retention":
+        removed = max(max(counts), n // _NEAR_REMOVED)
+        opening = campaign_design(n, first, removed, seed, over_all=_NEAR_OVER_ALL).coalitions
+    else:
+        opening = campaign_design(n, first, max(counts), seed).coalitions
+    return Plan(n, tuple(counts), budget, exact, rows, opening)

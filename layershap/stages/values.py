@@ -30,6 +30,8 @@ from shapley import (
 )
 from shapley import Values as PlayerValues
 from surrogate import SurrogateGame
+from surrogate.process.adaptive import LearnedValues
+from surrogate.process.interactions import learned_interactions
 
 __all__ = ["measured_values", "values"]
 
@@ -76,7 +78,7 @@ def values(
         history = []
         if explained.state and at_most is None:
             history = list(error_history(explained.state, shapley))
-    interactions, errors = _interactions(exact, measured, fitted, run)
+    interactions, errors = _interactions(exact, measured, fitted, run, explained)
     scale = measured.scale
     found = Values(
         fingerprint=run.campaign(CALIBRATION).fingerprint,
@@ -144,11 +146,13 @@ class Explained:
         values: the values.
         operator: takes the measurements' places on the scale to the values, if they are linear.
         state: the measurements, where the values rest on a part of all coalitions.
+        learned: the process behind the values, where there is one.
     """
 
     values: PlayerValues
     operator: Float[np.ndarray, "n m"] | None = None
     state: State | None = None
+    learned: LearnedValues | None = None
 
 
 def _explained(run: RecordedRun, measured: ScaledRecords, fitted: Fitted) -> Explained:
@@ -166,7 +170,7 @@ def _explained(run: RecordedRun, measured: ScaledRecords, fitted: Fitted) -> Exp
     with run.console.status(f"values from {state.spent} sets"):
         learned = method.learn(state)
         found = method.report(state, learned)
-    return Explained(found, learned.operator, state)
+    return Explained(found, learned.operator, state, learned)
 
 
 def _game(fitted: Fitted, measured: ScaledRecords) -> ScaledGame:
@@ -206,9 +210,12 @@ def _table(measured: ScaledRecords) -> Float[np.ndarray, "M"]:
 
 
 def _interactions(
-    exact: bool, measured: ScaledRecords, fitted: Fitted, run: RecordedRun
+    exact: bool, measured: ScaledRecords, fitted: Fitted, run: RecordedRun, explained: Explained
 ) -> tuple[list[list[float]], list[list[float]] | None]:
     """Pairwise Shapley interactions and their standard errors (None where they are exact).
+
+    Errors are those of the process that the values come from; the surrogate's own interactions,
+    which stand in where there is none, have none that could be told.
 
     Of the raw loss, the model without any layer gets the surrogate's value. It is often tens of
     nats from all else, and its true value would put the same large number into every pair.
@@ -219,12 +226,18 @@ def _interactions(
         if raw:
             table[0] = fitted.regressor.predict(np.zeros((1, n), dtype=bool))[0]
         return exact_interactions(table).tolist(), None
+    learned = explained.learned
+    if learned is not None and np.trace(learned.posterior.covariance) > 0:
+        stretch = explained.values.diagnostics.get("stretch", 1.0)
+        with run.console.status("interactions of all pairs"):
+            found = learned_interactions(learned, run.players, stretch)
+        return found.values.tolist(), found.standard_errors.tolist()
     known = fitted.coalitions[fitted.used], fitted.utilities[fitted.used]
     game = SurrogateGame(fitted.regressor, run.players, measured=known)
     game = game if raw else _game(fitted, measured)
     with run.console.status("interactions of all pairs"):
         estimate = estimate_interactions(game, seed=run.config.measure.seed, calls=_calls(n))
-    return estimate.values.tolist(), estimate.standard_errors.tolist()
+    return estimate.values.tolist(), np.full((n, n), np.nan).tolist()
 
 
 def _calls(n: int) -> int:
