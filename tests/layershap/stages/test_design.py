@@ -164,16 +164,18 @@ def test_another_seed_begins_anew(run):
         np.testing.assert_array_equal(rows[:12], make_plan(work.config, 5).opening)
 
 
-def test_without_a_finite_empty_model_the_design_is_fixed(run):
+def test_an_empty_model_without_a_finite_loss_keeps_nothing(run):
     keep_rounds(run, 1)
     forget(run, np.zeros((1, 5), dtype=bool), non_finite=True)
     rows, utilities = again(run)
     with opened(run) as work:
         plan = make_plan(work.config, 5)
         rounds = read_rounds(work.recorded, plan)
-    assert [r.kind for r in rounds] == ["opening", "fixed"]
-    assert {*keys(rows)} == {*keys(plan.design)}
+        fixed = next_round(work.recorded, plan, rounds[:1], plan.size, "loss")
+    assert {r.kind for r in rounds[1:]} == {"chosen"}
     assert np.isfinite(utilities).sum() == len(rows) - 1
+    assert fixed is not None
+    assert fixed.kind == "fixed", "the raw loss has nothing to choose by"
 
 
 def test_what_has_no_finite_loss_is_not_chosen_again(run):
