@@ -25,6 +25,7 @@ from benchmarks.support.report_bars import Bar, write
 from cluster import Records
 from layershap.stages.confidence import rankings, text_uncertainty
 from layershap.stages.history import error_history
+from layershap.stages.value_scale import Scale, on_scale
 from sampling import stream, without
 from shapley import FunctionGame, State, restricted_values, start
 from shapley.search import Limits, SetSearch, propose
@@ -82,7 +83,7 @@ def thinking_time(n: int, budget: int, seed: int) -> dict[str, float]:
         values = method.report(state, learned)
     with _timed(seconds, "values within sets"):
         restricted_values(SurrogateGame(regressor, game.players), max(counts), seed=seed)
-    records = _records(state, seed)
+    records = on_scale(_records(state, seed), Scale("loss", float("nan")))
     with _timed(seconds, "uncertainty"):
         text = text_uncertainty(records, learned.operator, seed)
         rankings(values, counts, text, seed)
