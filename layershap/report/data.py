@@ -9,6 +9,7 @@ from layershap.report.sets import Recommendation
 from layershap.results.estimate import Estimate
 from layershap.results.frontier import FrontierPoint
 from layershap.results.perplexity import TOLERANCE
+from layershap.results.surrogate_fit import ExcessBin
 from layershap.results.values import ErrorPoint, ValueOf
 
 __all__ = [
@@ -117,6 +118,8 @@ class SurrogateFit:
         scores: of the surrogate and of the learners it must beat.
         coverage: share of held-out utilities inside the surrogate's intervals; None if unknown.
         level: the level those intervals are meant to have.
+        near: how good it is near the whole model, in a sentence; None where no set is near.
+        by_excess: its scores by how much a set costs.
     """
 
     removed: tuple[int, ...]
@@ -125,6 +128,8 @@ class SurrogateFit:
     scores: tuple[FitScore, ...]
     coverage: float | None = None
     level: float = 0.9
+    near: str | None = None
+    by_excess: tuple[ExcessBin, ...] = ()
 
 
 @dataclass(frozen=True)

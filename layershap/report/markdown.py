@@ -20,6 +20,7 @@ from layershap.report.tables import (
     Cell,
     Table,
     facts,
+    fit_by_excess,
     fit_overall,
     fit_strata,
     pair_table,
@@ -132,7 +133,12 @@ def _surrogate(report: Report) -> list[str]:
     overall, strata, fit = fit_overall(report), fit_strata(report), report.surrogate
     if overall is None or fit is None:
         return []
-    parts = ["## How far to trust the surrogate", "Held-out scores.", _table(overall)]
+    parts = ["## How far to trust the surrogate"]
+    if fit.near is not None:
+        parts.append(f"It is {fit.near}.")
+    if (near := fit_by_excess(report)) is not None:
+        parts += ["### By the cost of a set", _table(near)]
+    parts += ["### All held-out sets", _table(overall)]
     if fit.coverage is not None:
         parts.append(
             f"The surrogate’s {share(fit.level, 0)} intervals held {share(fit.coverage)} of the"

@@ -27,6 +27,7 @@ from layershap.report.summary import (
 )
 from layershap.report.tables import (
     facts,
+    fit_by_excess,
     fit_overall,
     fit_strata,
     key_figures,
@@ -86,6 +87,7 @@ def render(report: Report) -> str:
             pairs=pair_table(report),
             fit=fit_figure(report, WIDE, NARROW),
             fit_overall=fit_overall(report),
+            fit_by_excess=fit_by_excess(report),
             fit_strata=fit_strata(report),
             facts=facts(report),
         )

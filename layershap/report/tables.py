@@ -30,6 +30,7 @@ __all__ = [
     "Row",
     "Table",
     "facts",
+    "fit_by_excess",
     "fit_overall",
     "fit_strata",
     "key_figures",
@@ -162,6 +163,41 @@ def fit_overall(report: Report) -> Table | None:
     ]
     titles = (("Learner", ""), ("R²", ""), ("Spearman", ""), ("MAE", report.unit))
     return Table(titles, tuple(rows))
+
+
+def fit_by_excess(report: Report) -> Table | None:
+    """Returns how good the surrogate is by how much a set costs."""
+    bins = report.surrogate.by_excess if report.surrogate else ()
+    if not bins:
+        return None
+    rows = [
+        Row(
+            (
+                Cell(_between(part.above, part.below)),
+                Cell(count(part.scores.count)),
+                Cell(fixed(part.scores.mae, 3)),
+                Cell(fixed(part.scores.r2, 3)),
+                Cell(EMPTY if part.coverage is None else share(part.coverage)),
+                Cell(EMPTY if part.half_width is None else f"±{fixed(part.half_width, 3)}"),
+            )
+        )
+        for part in bins
+    ]
+    titles = (
+        ("Cost of the set", report.unit),
+        ("Sets", ""),
+        ("MAE", report.unit),
+        ("R²", ""),
+        ("In the interval", ""),
+        ("Interval", "median"),
+    )
+    return Table(titles, tuple(rows))
+
+
+def _between(above: float | None, below: float | None) -> str:
+    if above is None:
+        return f"below {below:g}"
+    return f"{above:g} and more" if below is None else f"{above:g} to {below:g}"
 
 
 def fit_strata(report: Report) -> FitTable | None:

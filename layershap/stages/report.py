@@ -118,7 +118,7 @@ def gather(run: RecordedRun, *, command: str, seconds: float) -> Report:
         ),
         spent=counts.total if searched is None else searched.spent,
         budget=plan.budget if searched is None else searched.budget,
-        surrogate=_fit(SURROGATE_FIT.found(path)),
+        surrogate=_fit(SURROGATE_FIT.found(path), run.utility.unit),
         interactions=None if values is None else values.interactions,
         excluded=counts.non_finite + counts.failed,
         warnings=tuple(_warnings(run, values, searched)),
@@ -243,7 +243,7 @@ def _speed(item: VerifiedModel, name: str) -> Estimate | None:
     return Estimate(middle, low, high)
 
 
-def _fit(kept: KeptFit | None) -> SurrogateFit | None:
+def _fit(kept: KeptFit | None, unit: str) -> SurrogateFit | None:
     if kept is None:
         return None
     evaluation, rows = kept.evaluation, kept.rows
@@ -263,6 +263,8 @@ def _fit(kept: KeptFit | None) -> SurrogateFit | None:
         scores=tuple(scores),
         coverage=evaluation.coverage,
         level=evaluation.level,
+        near=evaluation.near_sentence(unit.partition(" ")[0]),
+        by_excess=evaluation.by_excess,
     )
 
 
