@@ -19,6 +19,7 @@ from layershap.results.recommendations import (
     Recommendations,
     VerifiedVariant,
 )
+from layershap.results.surrogate_fit import SURROGATE_FIT
 from layershap.results.value_text import explanation, values_title
 from layershap.results.values import VALUES, Values
 from layershap.results.why_set import MeasuredCosts, why_set
@@ -73,6 +74,7 @@ class Exploration:
         utilities: theirs, finite.
         values: those of the run; None where not computed.
         verified: sets measured on held-out text.
+        trust: how good predictions are near the whole model, in a sentence; None if unknown.
     """
 
     model: str
@@ -87,6 +89,7 @@ class Exploration:
     utilities: Float[np.ndarray, "m"]
     values: Values | None = None
     verified: tuple[Verified, ...] = ()
+    trust: str | None = None
 
     def __post_init__(self) -> None:
         check_measured(self.regressor, len(self.roster.names), self.coalitions, self.utilities)
@@ -110,6 +113,7 @@ def gather(config: RunConfig, directory: RunDirectory) -> Exploration:
     roster = make_roster(details["players"], details["depth"], details["protected"])
     values = VALUES.found(directory.path)
     verified = RECOMMENDATIONS.found(directory.path)
+    fit = SURROGATE_FIT.found(directory.path)
     costs = MeasuredCosts(records.coalitions, records.utilities)
     unit = parse_utilities(config.utilities)[0].unit
 
@@ -131,6 +135,7 @@ def gather(config: RunConfig, directory: RunDirectory) -> Exploration:
         utilities=records.utilities[records.ok],
         values=values,
         verified=() if verified is None else _verified(verified, why),
+        trust=None if fit is None else fit.evaluation.near_sentence(unit.partition(" ")[0]),
     )
 
 
@@ -153,6 +158,7 @@ def explorer_data(
         "metric": exploration.metric,
         "unit": exploration.unit,
         "sign": exploration.sign,
+        "trust": exploration.trust,
         "players": list(roster.names),
         "stack": _stack(roster.slots),
         "values": None

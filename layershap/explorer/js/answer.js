@@ -56,14 +56,16 @@ export class Answer {
   }
 
   standing(answer) {
-    const { surrogate } = this.game;
+    const { game } = this;
+    const { surrogate } = game;
     const guess = `${fixed(answer.predicted)}${answer.lower === null ? "" : ` (${interval(answer.lower, answer.upper)})`}`;
     if (answer.measured) {
       return `Measured on the calibration text. The surrogate, which has learned from it, says ${guess}.`;
     }
     if (answer.lower === null) return "Predicted; too few sets were measured for an interval.";
     const level = Math.round(100 * surrogate.level);
-    return `Predicted, with the interval that holds ${level} % of sets drawn at random with as many removed. A set picked because it looks good is usually a little worse than predicted.`;
+    const trust = game.data.trust ? ` Predictions are ${game.data.trust}.` : "";
+    return `Predicted, with the interval that holds ${level} % of measured sets that cost about as much.${trust} A set picked because it looks good is usually a little worse than predicted.`;
   }
 
   heldOut({ verified }) {
