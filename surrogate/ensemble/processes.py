@@ -9,7 +9,8 @@ import scipy.linalg
 from jaxtyping import Float, Int
 
 from sampling import stream
-from surrogate.process.kernel import Kernel, Process, covariance, fit_kernel
+from surrogate.process.evidence import fit_kernel
+from surrogate.process.kernel import Kernel, Process, covariance
 
 __all__ = ["Fit", "fit_targets", "left_out_predictions"]
 

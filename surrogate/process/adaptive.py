@@ -13,7 +13,8 @@ from sampling.pairs import paired
 from shapley.estimator import State
 from shapley.estimators.state import exact_if_complete, unmeasured
 from shapley.values import Status, Values
-from surrogate.process.kernel import Kernel, fit_kernel
+from surrogate.process.evidence import fit_kernel
+from surrogate.process.kernel import Kernel
 from surrogate.process.posterior import ValuePosterior, choose, value_posterior
 
 __all__ = ["AdaptiveValues", "LearnedValues", "fit_values"]

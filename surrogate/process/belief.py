@@ -10,7 +10,8 @@ import scipy.linalg
 from jaxtyping import Bool, Float
 
 from sampling.streams import stream
-from surrogate.process.kernel import Kernel, covariance, factor, fit_kernel
+from surrogate.process.evidence import fit_kernel
+from surrogate.process.kernel import Kernel, covariance, factor
 from surrogate.process.threads import few_threads
 
 __all__ = ["ProcessBelief", "ProcessLearner", "process_belief"]

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from sampling import enumerate_all, stream
-from surrogate.process.kernel import _evidence, _prior, _unpack, fit_process
+from surrogate.process.evidence import _evidence, _prior, _unpack, fit_kernel
+from surrogate.process.kernel import Process, covariance
 
 
 def product_game(signs):
@@ -32,32 +33,21 @@ def test_learns_which_players_matter():
     values = product_game(signs)
     targets = (values - values.mean()) / values.std()
     chosen = stream(1, "test rows").permutation(256)[:80]
-    process = fit_process(
-        signs[chosen], targets[chosen], np.ones(80), rng=stream(1, "test process")
-    )
+    known, wanted = signs[chosen], targets[chosen]
+    kernel = fit_kernel(known, wanted, np.ones(80), iterations=50)
+    weights = np.linalg.solve(covariance(kernel, known), wanted)
+    process = Process(kernel, known, weights)
     error = process(signs) - targets
     assert 1 - (error**2).mean() > 0.998
     # Players that multiply the utility are told by how it fades without them.
-    tilts = process.kernel.tilts[0]
+    tilts = kernel.tilts[0]
     assert tilts[0] < tilts[1] - 0.5 < tilts[4]
+    assert process(np.zeros((0, 8))).shape == (0,)
 
 
-def test_remembers_no_more_points_than_allowed_and_skips_weightless_rows():
-    rng = stream(2, "test points")
-    signs = rng.choice([-1.0, 1.0], size=(90, 8))
-    targets = product_game(signs)
-    targets[:10] = 1e6
-    weights = np.ones(90)
-    weights[:10] = 0.0
-    process = fit_process(
-        signs, targets, weights, rng=rng, points=50, evidence_rows=40, iterations=10
-    )
-    assert process.points.shape == (50, 8)
-    assert np.abs(process(signs)).max() < 10
-
-
-def test_empty_batch():
-    signs = np.where(enumerate_all(4), 1.0, -1.0)
-    process = fit_process(signs, signs[:, 0], np.ones(16), rng=stream(3, "test"), iterations=5)
-    assert process(np.zeros((0, 4))).shape == (0,)
-    assert process(signs[:1])[0] == pytest.approx(signs[0, 0], abs=0.05)
+def test_goes_on_from_a_kernel():
+    signs = np.where(enumerate_all(6), 1.0, -1.0)
+    targets = product_game(np.hstack([signs, signs[:, :2]]))
+    first = fit_kernel(signs, targets, np.ones(64), iterations=60)
+    again = fit_kernel(signs, targets, np.ones(64), iterations=1, start=first)
+    np.testing.assert_allclose(again.lengths, first.lengths, rtol=0.5)
