@@ -199,7 +199,13 @@ class ProcessLearner:
 def process_belief(
     coalitions: Bool[np.ndarray, "m n"], utilities: Float[np.ndarray, "m"], seed: int, /
 ) -> ProcessBelief:
-    """Returns what a process makes of measurements; see :class:`ProcessLearner`."""
+    """Returns what a process makes of measurements; see :class:`ProcessLearner`.
+
+    Args:
+        coalitions: measured rows, True = kept.
+        utilities: one a row, finite.
+        seed: decides which measurements the kernel is fitted to.
+    """
     return ProcessLearner()(coalitions, utilities, seed)
 
 
@@ -211,6 +217,13 @@ def extend(
     stop: int,
 ) -> None:
     """Fills rows of a Cholesky factor whose earlier rows are filled.
+
+    Args:
+        root: the factor, changed in place.
+        kernel: of the covariance.
+        signs: of all coalitions, in {-1, 1}.
+        start: first row to fill.
+        stop: the row after the last.
 
     Raises:
         LinAlgError: if rounding leaves the covariance without a factor.

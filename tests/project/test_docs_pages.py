@@ -33,7 +33,9 @@ def pages(tmp_path_factory):
     # Links need somewhere to lead to.
     others = {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index", "methods", "commands"}
     for name in others:
-        (source / f"{name}.md").write_text(f"# {name}\n")
+        text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        headings = re.findall(r"^#+ .+$", text, re.MULTILINE)
+        (source / f"{name}.md").write_text("\n\n".join(headings) + "\n")
     listed = "\n".join(["methods", "commands", *sorted(others)])
     (source / "index.md").write_text(f"# index\n\n```{{toctree}}\n{listed}\n```\n")
     done = build(source, source / "html")

@@ -59,7 +59,8 @@ def evaluate(surrogate, coalitions):
 
     process = near = networks = expected(learners["process"])
     if "near process" in learners:
-        near = np.log1p(-np.log(np.clip(expected(learners["near process"]), mixture.least, 1.0)))
+        lost = -np.log(np.maximum(expected(learners["near process"]), mixture.least))
+        near = np.where(lost < 0, lost, np.log1p(np.maximum(lost, 0.0)))
     if "networks" in learners:
         own = network_outputs(learners["networks"], coalitions).mean(axis=0)
         networks = mixture.level + mixture.spread * own

@@ -399,7 +399,7 @@ def test_a_click_is_answered_within_fifty_milliseconds(page):
 
 def test_shares_stand_in_percent_and_raw_losses_in_nats(page, runs):
     values = VALUES.read(runs["layers"].path)
-    first = page.text("[data-player='0'] .worth")
+    first = page.text("[data-player='0'] .worth").replace(", worth", "")  # read out, not shown
     assert first.strip().startswith(f"{100 * values.shapley.values[0]:.1f}")
     assert first.strip().partition(" ±")[0].endswith("%")
     assert page.text("#value-title") == "Shapley values of retention"

@@ -30,6 +30,8 @@ def test_each_file_is_read_and_written_back_with_its_version(file, old):
     after = json.loads(file.path(old).read_text())
     assert after.pop("schema") == SCHEMA
     assert after.pop("next", []) == []
+    fit = after.get("evaluation", {})
+    assert (fit.pop("by_excess", []), fit.pop("within", None)) == ([], None)
     new = {key: after.pop(key) for key in after.keys() - before.keys()}
     raw = {"value_of": "loss", "whole_utility": None, "better_sets": 0, "at_most": None}
     assert new == (raw if file is VALUES else {}), "values of early files are of the raw loss"
@@ -58,7 +60,8 @@ def test_what_was_measured_is_enough_for_all_that_needs_no_model(old, tmp_path):
     assert "nothing is measured, since the model cannot be measured here" in err
     assert "would measure next" in err
     again = json.loads((old / "values.json").read_text())
-    assert again["shapley"]["values"] == pytest.approx(values["shapley"]["values"], abs=1e-6)
+    # From the same measurements, by today's estimator.
+    assert again["shapley"]["values"] == pytest.approx(values["shapley"]["values"], abs=0.02)
     found = CANDIDATES.read(old)
     assert [found.chosen[count].removed for count in (1, 2)] == [(0,), (0, 1)]
     assert found.baselines == CANDIDATES.read(OLD).baselines
