@@ -11,7 +11,7 @@ __all__ = ["stacking_weights"]
 # A learner that would get less than this is not worth its prediction time.
 LEAST_WEIGHT = 0.05
 # Pulls the weights gently together where the errors cannot tell the learners apart.
-PULL = 0.1
+PULL = 0.5
 # Of a learner's squared error, averaging is trusted to take no more.
 MOST_AVERAGED = 0.7
 

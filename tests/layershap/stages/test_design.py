@@ -169,9 +169,9 @@ def test_an_empty_model_without_a_finite_loss_keeps_nothing(run):
     forget(run, np.zeros((1, 5), dtype=bool), non_finite=True)
     rows, utilities = again(run)
     with opened(run) as work:
-        rounds = read_rounds(work.recorded, make_plan(work.config, 5))
-    with opened(run, value_of="loss") as work:
         plan = make_plan(work.config, 5)
+        rounds = read_rounds(work.recorded, plan)
+    with opened(run, value_of="loss") as work:
         fixed = next_round(work.recorded, plan, rounds[:1], plan.size)
     assert {r.kind for r in rounds[1:]} == {"chosen"}
     assert np.isfinite(utilities).sum() == len(rows) - 1
