@@ -2,8 +2,7 @@
 
 A set of layers acts through what earlier layers left for later ones. So does this network: a
 hidden state of a few numbers passes through the players in depth order, each of which adds its
-own update to it if it is kept. Multilayer perceptrons on the list of players, which this replaces,
-had three times its error on a real model.
+own update to it if it is kept.
 """
 
 from __future__ import annotations
