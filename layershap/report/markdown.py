@@ -136,14 +136,14 @@ def _surrogate(report: Report) -> list[str]:
     parts = ["## How far to trust the surrogate"]
     if fit.near is not None:
         parts.append(f"It is {fit.near}.")
-    if (near := fit_by_excess(report)) is not None:
-        parts += ["### By the cost of a set", _table(near)]
-    parts += ["### All held-out sets", _table(overall)]
+    parts += ["Held-out scores.", _table(overall)]
     if fit.coverage is not None:
         parts.append(
             f"The surrogate’s {share(fit.level, 0)} intervals held {share(fit.coverage)} of the"
             " held-out utilities."
         )
+    if (near := fit_by_excess(report)) is not None:
+        parts += ["### By the cost of a set", _table(near)]
     if strata is not None:
         titles = ["Removed", "Combinations"]
         titles += [f"{name}: {s}" for name in strata.learners for s in ("R²", "Spearman", "MAE")]
