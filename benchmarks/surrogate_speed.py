@@ -10,7 +10,6 @@ gradient boosting, all trained on the same coalitions.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from jaxtyping import Bool, Float
 from benchmarks.support.report_bars import Bar, write
 from sampling import campaign_design, random_of_sizes, stream
 from shapley import FunctionGame, surrogate_values
+from surrogate.ensemble.device import cores
 from surrogate.model.evaluation import gradient_boosting, ridge_pairs
 from surrogate.model.game import SurrogateGame
 from surrogate.model.regressor import SurrogateRegressor
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="leave out the table of quality")
     options = parser.parse_args()
     bars: list[Bar] = []
-    extra: dict[str, object] = {"cores": _cores(), "measured_per_player": MEASURED_PER_PLAYER}
+    extra: dict[str, object] = {"cores": cores(), "measured_per_player": MEASURED_PER_PLAYER}
 
     for n in (12, 32):
         game = layer_game(n, seed=1)
@@ -193,12 +193,6 @@ def _values(regressor: SurrogateRegressor, n: int) -> tuple[float, float, int]:
 def _spread_evenly(n: int, count: int, seed: int) -> Bool[np.ndarray, "B n"]:
     rng = stream(seed, "unseen coalitions", n)
     return random_of_sizes(n, rng.integers(0, n + 1, count), rng)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ def gather(config: RunConfig, directory: RunDirectory) -> Exploration:
         utilities=records.utilities[records.ok],
         values=values,
         verified=() if verified is None else _verified(verified, why),
-        trust=None if fit is None else fit.evaluation.near_sentence(unit.partition(" ")[0]),
+        trust=None if fit is None else fit.evaluation.near_sentence(unit),
     )
 
 

@@ -89,6 +89,7 @@ class SurrogateEvaluation:
         """
         if self.within is None or self.within.below is None:
             return None
+        unit = unit.partition(" ")[0]
         return (
             f"good to ±{self.within.off:.2g} {unit} for sets within {self.within.below:g} {unit} of"
             f" the whole model ({self.level:.0%} of {self.within.scores.count} held-out sets)"

@@ -6,7 +6,15 @@ import math
 
 from layershap.results.values import ValueOf, Values
 
-__all__ = ["SHARE_UNIT", "error_text", "explanation", "range_text", "value_text", "values_title"]
+__all__ = [
+    "SHARE_UNIT",
+    "error_text",
+    "explanation",
+    "percent_text",
+    "range_text",
+    "value_text",
+    "values_title",
+]
 
 SHARE_UNIT = "share of the whole model"
 """What retention values are counted in; people read them in percent."""
@@ -22,7 +30,7 @@ def value_text(value: float, value_of: ValueOf) -> str:
     """
     if not math.isfinite(value):
         return NONE
-    return f"{value:+.3f}" if value_of == "loss" else f"{_percent(value)} %"
+    return f"{value:+.3f}" if value_of == "loss" else f"{percent_text(value)} %"
 
 
 def range_text(lower: float, upper: float, value_of: ValueOf) -> str:
@@ -31,7 +39,7 @@ def range_text(lower: float, upper: float, value_of: ValueOf) -> str:
         return ""
     if value_of == "loss":
         return f"{lower:+.3f} to {upper:+.3f}"
-    return f"{_percent(lower)} to {_percent(upper)} %"
+    return f"{percent_text(lower)} to {percent_text(upper)} %"
 
 
 def error_text(error: float, value_of: ValueOf, unit: str) -> str:
@@ -69,8 +77,8 @@ def explanation(values: Values, noun: str) -> list[str]:
     total = float(values.headline.values.sum())
     if values.at_most is None:
         told.append(
-            f"the shares add up to {_percent(total)} %: 100 % minus the {_percent(1 - total)} % "
-            f"that the model without any {noun} keeps"
+            f"the shares add up to {percent_text(total)} %: 100 % minus the "
+            f"{percent_text(1 - total)} % that the model without any {noun} keeps"
         )
     if values.better_sets:
         count = values.better_sets
@@ -95,8 +103,8 @@ def _meaning(values: Values) -> str:
     return f"retention is exp(-({name} - {name} of the whole model)): {ends}"
 
 
-def _percent(share: float) -> str:
-    """A digit more where it is small."""
+def percent_text(share: float) -> str:
+    """Return a share in percent, with a digit more where it is small."""
     percent = 100 * share
     text = f"{percent:.1f}" if abs(percent) >= 0.995 else f"{percent:.2f}"
     return text.removeprefix("-") if float(text) == 0 else text

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
+from layershap.results.value_text import percent_text
 from layershap.results.values import Values
 
 __all__ = ["MeasuredCosts", "PairReason", "SetReason", "why_set"]
@@ -152,8 +153,7 @@ def _of_pair(pair: PairReason, values: Values) -> str:
     size = abs(pair.interaction)
     much = f"{size:.3f} {values.unit}"
     if values.value_of != "loss":
-        percent = 100 * size
-        much = f"{percent:.1f}" if percent >= 0.995 else f"{percent:.2f}"
+        much = percent_text(size)
         much += " points of retention" if values.value_of == "retention" else " points of the score"
     names = f"{pair.first} and {pair.second}"
     if pair.kind == "cover":

@@ -153,7 +153,7 @@ class MeasureConfig(_Section):
 
 
 class ValuesConfig(_Section):
-    """What the values tell; nothing that is measured depends on it."""
+    """What the values tell: it decides which sets tell most, never what a measurement says."""
 
     value_of: Annotated[Literal["retention", "loss"], Setting("WHAT")] = Field(
         default="retention",

@@ -31,12 +31,7 @@ def has_ends(state: State) -> bool:
     return state.has_ends and state.spent >= min(state.n + 2, 1 << state.n)
 
 
-def next_round(
-    run: RecordedRun,
-    plan: Plan,
-    rounds: Sequence[Round],
-    size: int,
-) -> Round | None:
+def next_round(run: RecordedRun, plan: Plan, rounds: Sequence[Round], size: int) -> Round | None:
     """What to measure after the rounds that are measured; None when the design is complete.
 
     What the opening still lacks comes first, also after the budget was raised. Where no process

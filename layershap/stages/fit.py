@@ -91,13 +91,13 @@ def fit(run: RecordedRun, *, everything: bool = False) -> Fitted:
             fitted.regressor,
             fitted.coalitions[used],
             fitted.utilities[used],
-            edges=EDGES if run.utility.unit.startswith("nats") else SHARE_EDGES,
+            edges=EDGES if run.utility.in_nats else SHARE_EDGES,
         )
     save(fitted.regressor, run.directory.surrogate)
     kept = _kept(evaluation, fitted)
     SURROGATE_FIT.write(run.directory.path, kept)
     unit = run.utility.unit.partition(" ")[0]
-    if (sentence := kept.evaluation.near_sentence(unit)) is not None:
+    if (sentence := kept.evaluation.near_sentence(run.utility.unit)) is not None:
         run.console.say(f"surrogate: {sentence}")
     for name, scores in evaluation.overall.items():
         run.console.say(

@@ -263,7 +263,7 @@ def _fit(kept: KeptFit | None, unit: str) -> SurrogateFit | None:
         scores=tuple(scores),
         coverage=evaluation.coverage,
         level=evaluation.level,
-        near=evaluation.near_sentence(unit.partition(" ")[0]),
+        near=evaluation.near_sentence(unit),
         by_excess=evaluation.by_excess,
     )
 

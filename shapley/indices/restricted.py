@@ -9,14 +9,14 @@ from sampling.coalitions import full
 from sampling.strata import draw_stratum, even_quotas, random_of_sizes, stratum_size
 from sampling.streams import stream
 from shapley.game import Game, evaluate
+from shapley.indices.monte_carlo import CALLS_A_PLAYER, EXACT_CALLS
 from shapley.regression.weighting import GROUPS, gram, jackknife_variance, solve
 from shapley.values import Status, Values
 
 __all__ = ["restricted_values"]
 
 
-# Calls without a budget: sampling errors are then below a thousandth of the largest value.
-CALLS_A_PLAYER, CALLS_A_STRATUM, EXACT_CALLS = 2048, 48, 1 << 17
+CALLS_A_STRATUM = 48  # and a player, without a budget
 
 
 def restricted_values(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["computing"]
+__all__ = ["computing", "cores"]
 
 
 @contextmanager
@@ -27,3 +27,10 @@ def computing() -> Iterator[None]:
         return
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         yield
+
+
+def cores() -> int:
+    """Returns how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

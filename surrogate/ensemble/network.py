@@ -7,7 +7,6 @@ own update to it if it is kept.
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,7 +20,7 @@ from flax import nnx
 from jaxtyping import Bool, Float
 
 from sampling import stream
-from surrogate.ensemble.device import computing
+from surrogate.ensemble.device import computing, cores
 
 __all__ = ["MOST_STEPS", "Networks", "ResidualStream", "stream_output", "train_networks"]
 
@@ -153,7 +152,7 @@ def train_networks(
     states = {name: np.stack([member[name] for member in members]) for name in members[0]}
     order = rng.integers(m, size=(MOST_STEPS, batch), dtype=np.int32)
     # Members on other cores: one program is too small to share out.
-    lanes = min(_cores(), count)
+    lanes = min(cores(), count)
     parts = [np.arange(count)[lane::lanes] for lane in range(lanes)]
     longest = max(map(len, parts))
     program = _program(coalitions.shape[1], width, batch, room, longest)
@@ -213,21 +212,13 @@ def _started(
 @lru_cache(16)
 def _program(players: int, width: int, batch: int, room: int, members: int) -> Any:
     """Returns the compiled training of some members, once for all threads."""
-    shapes = {
-        "start": (width,),
-        "read": (players, width, width),
-        "offset": (players, width),
-        "write": (players, width, width),
-        "out": (width,),
-        "linear": (players,),
-        "bias": (),
-    }
+    one = _started(players, width, np.zeros(players + 1), np.random.default_rng(0))
     of = jax.ShapeDtypeStruct
     with computing():
         return (
             jax.jit(_train)
             .lower(
-                {name: of((members, *shape), np.float32) for name, shape in shapes.items()},
+                {name: of((members, *part.shape), np.float32) for name, part in one.items()},
                 of((room, players), np.float32),
                 of((room,), np.float32),
                 of((members, room), np.float32),
@@ -278,9 +269,3 @@ def _train(
 
     states, _ = jax.lax.fori_loop(0, steps, step, (states, optimiser.init(states)))
     return states, jax.vmap(output, in_axes=(0, None))(states, kept)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

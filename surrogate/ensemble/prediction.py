@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from sampling import stream
-from surrogate.ensemble.device import computing
+from surrogate.ensemble.device import computing, cores
 from surrogate.ensemble.ensemble import MEETING_EXCESS, NEAR_EXCESS, PASSAGE, Ensemble
 from surrogate.ensemble.network import stream_output
 from surrogate.ensemble.processes import Fit
@@ -97,13 +96,11 @@ class Predictor:
 def _parts(ensemble: Ensemble) -> dict[str, Weights]:
     """Returns the weights of each learner that takes part and of their mixture."""
     warp = ensemble.warp
-    nearest, meeting = warp.of_excess(np.array([NEAR_EXCESS, MEETING_EXCESS]))
     mixture = {
         "far": ensemble.far_mix,
         "near": ensemble.near_mix,
-        "meeting": meeting,
+        "meeting": warp.of_excess(np.array(MEETING_EXCESS)),
         "passage": PASSAGE,
-        "nearest": nearest,
         "least": np.exp(-NEAR_EXCESS),
         "logarithm": float(warp.kind == "log"),
         "level": ensemble.level,
@@ -240,8 +237,7 @@ def _in_chunks(
             values = np.asarray(_evaluate(weights, rows.view(np.uint8)))
         result[start : start + chunk] = values[: count - start]
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    workers = min(len(starts), cores or 1)
+    workers = min(len(starts), cores())
     if workers <= 1:
         for start in starts:
             work(start)

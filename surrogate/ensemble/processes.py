@@ -67,7 +67,7 @@ def fit_targets(
         targets: what to learn.
         weights: a row's noise variance is that of the process over its weight; 0 leaves it out.
         fold: of each row.
-        points: most rows in the posterior; of more, those of largest weight times chance.
+        points: most rows in the posterior; of more, a random part.
         seed: of the choice of rows.
         uneven: whether the noise grows and falls with the target; it is then learnt from the
             residuals of neighbours on the scale, and the kernel again with it (the most likely

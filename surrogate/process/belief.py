@@ -14,7 +14,7 @@ from surrogate.process.evidence import fit_kernel
 from surrogate.process.kernel import Kernel, covariance, factor
 from surrogate.process.threads import few_threads
 
-__all__ = ["ProcessBelief", "ProcessLearner", "process_belief"]
+__all__ = ["ProcessBelief", "ProcessLearner"]
 
 ROWS, ROWS_A_PLAYER, MOST_ROWS, ITERATIONS = 400, 8, 640, 40
 CHUNK = 8192
@@ -194,19 +194,6 @@ class ProcessLearner:
             return factor(kernel, signs)
         self._factor = kernel, signs[:whole], root[:whole, :whole]
         return root
-
-
-def process_belief(
-    coalitions: Bool[np.ndarray, "m n"], utilities: Float[np.ndarray, "m"], seed: int, /
-) -> ProcessBelief:
-    """Returns what a process makes of measurements; see :class:`ProcessLearner`.
-
-    Args:
-        coalitions: measured rows, True = kept.
-        utilities: one a row, finite.
-        seed: decides which measurements the kernel is fitted to.
-    """
-    return ProcessLearner()(coalitions, utilities, seed)
 
 
 def extend(

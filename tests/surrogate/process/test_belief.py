@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sampling import campaign_design, enumerate_all
-from surrogate.process.belief import ProcessLearner, process_belief
+from surrogate.process.belief import ProcessLearner
 from surrogate.process.kernel import Kernel, covariance, factor
 
 
@@ -18,7 +18,7 @@ def utilities(rows: np.ndarray) -> np.ndarray:
 
 def test_measured_coalitions_are_known_and_others_within_deviations():
     rows = campaign_design(9, 120, 6, 0).coalitions
-    belief = process_belief(rows, utilities(rows), 0)
+    belief = ProcessLearner()(rows, utilities(rows), 0)
     np.testing.assert_allclose(belief.mean(rows), utilities(rows), atol=0.05)
     everything = enumerate_all(9)[1:]
     apart = belief.mean(everything) - utilities(everything)
@@ -31,7 +31,7 @@ def test_measured_coalitions_are_known_and_others_within_deviations():
 def test_what_was_never_seen_is_less_sure():
     rows = campaign_design(9, 60, 2, 0).coalitions
     rows = rows[(~rows).sum(axis=1) <= 2]
-    belief = process_belief(rows, utilities(rows), 0)
+    belief = ProcessLearner()(rows, utilities(rows), 0)
     far = enumerate_all(9)
     far = far[(~far).sum(axis=1) == 7]
     assert belief.deviation(far).mean() > 3 * belief.deviation(rows).mean()
@@ -39,21 +39,21 @@ def test_what_was_never_seen_is_less_sure():
 
 def test_a_constant_game_is_no_trouble():
     rows = campaign_design(5, 12, 3, 0).coalitions
-    belief = process_belief(rows, np.full(len(rows), 2.0), 0)
+    belief = ProcessLearner()(rows, np.full(len(rows), 2.0), 0)
     np.testing.assert_allclose(belief.mean(enumerate_all(5)), 2.0, atol=1e-6)
     assert belief.mean(rows[:0]).shape == (0,)
 
 
 def test_the_seed_decides():
     rows = campaign_design(12, 700, 6, 0).coalitions
-    one, two = (process_belief(rows, utilities(rows), 3) for _ in range(2))
+    one, two = (ProcessLearner()(rows, utilities(rows), 3) for _ in range(2))
     assert np.array_equal(one.mean(rows), two.mean(rows))
 
 
 @pytest.mark.parametrize("unit", [1e-300, 1e-30, 1e9, 1e200])
 def test_the_unit_of_utilities_changes_nothing(unit):
     rows = campaign_design(8, 60, 4, 0).coalitions
-    plain, scaled = (process_belief(rows, one * utilities(rows), 0) for one in (1.0, unit))
+    plain, scaled = (ProcessLearner()(rows, one * utilities(rows), 0) for one in (1.0, unit))
     everything = enumerate_all(8)
     np.testing.assert_allclose(scaled.mean(everything) / unit, plain.mean(everything), rtol=1e-3)
     ratio = scaled.deviation(everything) / unit / plain.deviation(everything)
@@ -62,7 +62,7 @@ def test_the_unit_of_utilities_changes_nothing(unit):
 
 def test_means_are_the_kernels():
     rows = campaign_design(9, 60, 6, 0).coalitions
-    belief = process_belief(rows, utilities(rows), 0)
+    belief = ProcessLearner()(rows, utilities(rows), 0)
     everything = enumerate_all(9)
     own = belief.kernel(np.where(everything, 1.0, -1.0), belief.signs) @ belief.weights
     np.testing.assert_allclose(belief.mean(everything), belief.level + belief.scale * own)
@@ -71,7 +71,7 @@ def test_means_are_the_kernels():
 def test_utilities_over_many_orders_of_magnitude_are_learnt():
     rng = np.random.default_rng(0)
     rows = np.unique(rng.random((300, 40)) < np.linspace(0.05, 0.95, 300)[:, None], axis=0)
-    belief = process_belief(rows, -np.exp((~rows).sum(axis=1).astype(float)), 0)
+    belief = ProcessLearner()(rows, -np.exp((~rows).sum(axis=1).astype(float)), 0)
     asked = rng.random((50, 40)) < 0.5
     assert np.isfinite(belief.mean(asked)).all()
     assert np.isfinite(belief.deviation(asked)).all()
