@@ -26,9 +26,8 @@ from surrogate.ensemble.stacking import stacking_weights
 from surrogate.ensemble.warp import Warp, fit_warp
 
 __all__ = [
-    "FAR",
+    "LEARNERS",
     "MEETING_EXCESS",
-    "NEAR",
     "NEAR_EXCESS",
     "PASSAGE",
     "Ensemble",
@@ -40,14 +39,17 @@ __all__ = [
     "scaled_retention",
 ]
 
-# Learners of each mixture, in the order of its weights.
-FAR = ("process", "networks")
-NEAR = ("process", "near process", "networks")
+# The networks are mixed with the first far from the whole model and with the second near it.
+LEARNERS = ("process", "near process", "networks")
 # Excess in units of the scale: below the first, sets are near; the mixtures meet at the second.
 NEAR_EXCESS, MEETING_EXCESS = 4.0, 2.0
 # How gently one mixture passes into the other, on the scale.
 PASSAGE = 0.15
+# Sets that are nearer than this count alike in the mixture for near sets.
+LEVEL_EXCESS = 0.1
 FEWEST_NEAR = 30
+# A raw scale is taken where its squared errors are less than this share of the logarithm's.
+CLEARLY_BETTER = 0.5
 RIVAL_ROWS = 400
 
 
@@ -74,8 +76,9 @@ class Ensemble:
         networks: one a fold, each trained without it; the prediction is their mean.
         level: of the networks' standardised targets.
         spread: standard deviation of the same.
-        far_mix: weight of each learner of ``FAR``.
-        near_mix: weight of each learner of ``NEAR``.
+        far_mix: weights of the process of all sets and of the networks.
+        near_mix: weights of the process of near sets, or of all where there is none, and of the
+            networks.
     """
 
     warp: Warp
@@ -85,7 +88,7 @@ class Ensemble:
     level: float
     spread: float
     far_mix: Float[np.ndarray, "2"]
-    near_mix: Float[np.ndarray, "3"]
+    near_mix: Float[np.ndarray, "2"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,16 +98,13 @@ class Fitted:
     Attributes:
         ensemble: fitted to all rows.
         held_out: prediction of each row by learners that did not see it, on the scale.
-        learners: the same of each learner of ``NEAR``.
-        averaged: part of the squared error of ``held_out`` that the ensemble is rid of, since it
-            takes the mean of networks of which one alone predicts a held-out row.
+        learners: the same of each of ``LEARNERS``; of all sets for a process of near sets that is missing.
         fold: of each row.
     """
 
     ensemble: Ensemble
     held_out: Float[np.ndarray, "m"]
     learners: Float[np.ndarray, "m 3"]
-    averaged: Float[np.ndarray, "m"]
     fold: Int[np.ndarray, "m"]
 
 
@@ -182,30 +182,24 @@ def fit_ensemble(
             coalitions,
             (targets - level) / spread,
             np.stack([counts * (fold != k) for k in range(settings.folds)]),
-            _neighbours(coalitions, seed),
             seed=seed,
             width=settings.width,
             steps=settings.steps,
             batch=settings.batch,
         )
-    rows = np.arange(len(fold))
-    own = level + spread * predicted[fold, rows]
+    own = level + spread * predicted[fold, np.arange(len(fold))]
     beside = wide.held_out if near is None else scaled_retention(near.held_out, warp)
-    learners = np.stack([wide.held_out, beside, own], axis=1)
-    # The mean of all networks predicts later: unlike one, it is rid of most of their variance.
-    averaged = np.zeros_like(learners)
-    averaged[:, 2] = spread**2 * predicted[:, len(rows) :].var(axis=0)
-    far_mix = stacking_weights(learners[:, [0, 2]], targets, share, averaged[:, [0, 2]])
-    near_mix = np.insert(far_mix, 1, 0.0)
-    # Rows are near by what is predicted of them, as they are when somebody asks.
-    asked = counts * (learners @ near_mix < warp.of_excess(np.array([NEAR_EXCESS])))
-    if near is not None and np.count_nonzero(asked) >= FEWEST_NEAR:
-        near_mix = stacking_weights(learners, targets, asked, averaged)
+    far_mix = stacking_weights(np.stack([wide.held_out, own], axis=1), targets, share)
+    near_mix = far_mix
+    # Near sets count by what is predicted of them, as they do when somebody asks, and their errors
+    # relative to how near they are.
+    gate = _nearness(far_mix[0] * wide.held_out + far_mix[1] * own, warp)
+    asked = share * gate / (LEVEL_EXCESS + np.maximum(excess, 0.0)) ** 2
+    if near is not None and gate.sum() >= FEWEST_NEAR:
+        near_mix = stacking_weights(np.stack([beside, own], axis=1), targets, asked)
     ensemble = Ensemble(warp, wide, near, networks, level, spread, far_mix, near_mix)
-    held_out = mixed(learners[:, 0], learners[:, 1], learners[:, 2], ensemble)
-    gate = _nearness(far_mix[0] * learners[:, 0] + far_mix[1] * own, warp)
-    part = gate * near_mix[2] + (1.0 - gate) * far_mix[1]
-    return Fitted(ensemble, held_out, learners, part**2 * averaged[:, 2], fold)
+    learners = np.stack([wide.held_out, beside, own], axis=1)
+    return Fitted(ensemble, mixed(wide.held_out, beside, own, ensemble), learners, fold)
 
 
 def mixed(
@@ -218,12 +212,12 @@ def mixed(
 
     Args:
         process: of the process of all sets.
-        near: of that of near sets.
+        near: of that of near sets, or of all where there is none.
         networks: of the networks.
         ensemble: whose mixtures.
     """
     far = ensemble.far_mix[0] * process + ensemble.far_mix[1] * networks
-    close = np.stack([process, near, networks], axis=-1) @ ensemble.near_mix
+    close = ensemble.near_mix[0] * near + ensemble.near_mix[1] * networks
     return far + _nearness(far, ensemble.warp) * (close - far)
 
 
@@ -231,13 +225,6 @@ def _nearness(far: Float[np.ndarray, "B"], warp: Warp) -> Float[np.ndarray, "B"]
     """Returns how much the mixture for near sets counts, 0 to 1, by what the other one says."""
     meeting = float(warp.of_excess(np.array([MEETING_EXCESS]))[0])
     return 1.0 / (1.0 + np.exp(np.clip((far - meeting) / PASSAGE, -50.0, 50.0)))
-
-
-def _neighbours(coalitions: Bool[np.ndarray, "m n"], seed: int) -> Bool[np.ndarray, "m n"]:
-    """Returns each coalition with one player changed over: sets like them that nobody measured."""
-    rows, n = coalitions.shape
-    changed = stream(seed, "neighbours of measured sets").integers(n, size=rows)
-    return coalitions ^ (np.arange(n) == changed[:, None])
 
 
 def scaled_retention(kept: Float[np.ndarray, "B"], warp: Warp) -> Float[np.ndarray, "B"]:
@@ -256,10 +243,11 @@ def _chosen_warp(
     weights: Float[np.ndarray, "m"],
     seed: int,
 ) -> Warp:
-    """Returns the scale on which a process predicts best, a logarithm unless it is worse.
+    """Returns the scale on which a process predicts best, a logarithm unless it is clearly worse.
 
-    Errors are of utilities and count as in `fit_ensemble`. Games of language models want the
-    logarithm; a game whose utilities are not bounded by the whole's may not.
+    Errors are of utilities and count relative to ``1 + excess``. Games of language models want the
+    logarithm, and errors of a few far sets decide nothing; a game whose utilities are not bounded
+    by the whole's may want none.
     """
     rows = stream(seed, "scale of a surrogate").permutation(np.flatnonzero(weights > 0))
     rows = rows[:RIVAL_ROWS]
@@ -268,6 +256,7 @@ def _chosen_warp(
     for kind in ("log", "raw"):
         warp = fit_warp(coalitions[weights > 0], utilities[weights > 0], kind)
         left_out = left_out_predictions(signs, warp.to_scale(utilities[rows]))
-        counts = 1.0 / (1.0 + np.maximum(warp.excess(utilities[rows]), 0.0))
+        counts = 1.0 / (1.0 + np.maximum(warp.excess(utilities[rows]), 0.0)) ** 2
         errors[warp] = float((counts * (warp.to_utility(left_out) - utilities[rows]) ** 2).sum())
-    return min(errors, key=lambda warp: errors[warp])
+    log, raw = errors
+    return raw if errors[raw] < CLEARLY_BETTER * errors[log] else log

@@ -114,13 +114,12 @@ def train_networks(
     coalitions: Bool[np.ndarray, "m n"],
     targets: Float[np.ndarray, "m"],
     weights: Float[np.ndarray, "k m"],
-    others: Bool[np.ndarray, "o n"],
     *,
     seed: int,
     width: int,
     steps: int,
     batch: int,
-) -> tuple[Networks, Float[np.ndarray, "k m+o"]]:
+) -> tuple[Networks, Float[np.ndarray, "k m"]]:
     """Trains one member a row of weights and returns them with their predictions of every row.
 
     A fold is a row of weights with zeros, so members share one compiled program. The number of
@@ -131,17 +130,15 @@ def train_networks(
         coalitions: True = kept.
         targets: about standardised.
         weights: of each row in each member's loss, not negative, some positive.
-        others: further coalitions to predict.
         seed: of the initial weights and the minibatches.
         width: of the state.
         steps: of Adam with a cosine schedule, at most ``MOST_STEPS``.
         batch: rows a step, drawn with replacement.
     """
     count, m = weights.shape
-    every = np.concatenate([coalitions, others])
-    room = max(128, 1 << (len(every) - 1).bit_length())
+    room = max(128, 1 << (m - 1).bit_length())
     kept = np.zeros((room, coalitions.shape[1]), np.float32)
-    kept[: len(every)] = every
+    kept[:m] = coalitions
     wanted = np.zeros(room, np.float32)
     wanted[:m] = targets
     share = np.zeros((count, room), np.float32)
@@ -180,7 +177,7 @@ def train_networks(
         for name in trained[0][0]
     }
     predicted = np.concatenate([t[1][: len(p)] for t, p in zip(trained, parts, strict=True)])
-    return Networks(**{k: v[back] for k, v in arrays.items()}), predicted[back, : len(every)]
+    return Networks(**{k: v[back] for k, v in arrays.items()}), predicted[back, :m]
 
 
 def _line(

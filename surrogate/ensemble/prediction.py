@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -27,10 +26,6 @@ POINTS_STEP = 256
 # Single precision may be off by this share of the targets' standard deviation.
 TOLERANCE = 1e-4
 PROBES = 256
-# Exponents this small have their first three terms folded into a quadratic part.
-REACH = 1.5
-# 1 / 3!, 1 / 4!, ...: what is left of exp is below 1e-8 of its first term there.
-TAIL = tuple(1.0 / math.factorial(power) for power in range(3, 15))
 Weights = dict[str, np.ndarray]
 
 
@@ -38,9 +33,8 @@ class Predictor:
     """An ensemble made ready to predict: weights folded together and put on the device once.
 
     It computes in single precision. On a smooth game a process is a sum of large terms that
-    cancel; most of that is done once, in double, by folding the constant, linear and quadratic
-    terms of the exponentials together. Where single precision would still lose more than 1e-4
-    standard deviations of the targets, it computes in double.
+    cancel: where that would lose more than 1e-4 standard deviations of the targets, it computes in
+    double.
 
     Attributes:
         players: how many.
@@ -55,11 +49,7 @@ class Predictor:
         self.players = ensemble.networks.linear.shape[1]
         self._warp = ensemble.warp
         self.weights = _parts(ensemble)
-        folded = {
-            name: _folded(part) if "centres" in part else part
-            for name, part in self.weights.items()
-        }
-        heads = [part for name, part in folded.items() if name in ("process", "near process")]
+        heads = [part for part in self.weights.values() if "centres" in part]
         self.double = max(_lost(part) for part in heads) > TOLERANCE
         with computing(), jax.enable_x64(self.double):
             self._weights = {
@@ -70,7 +60,7 @@ class Predictor:
                     )
                     for key, array in part.items()
                 }
-                for name, part in folded.items()
+                for name, part in self.weights.items()
             }
 
     def __call__(self, coalitions: Bool[np.ndarray, "B n"]) -> Float[np.ndarray, "B"]:
@@ -107,9 +97,9 @@ def _parts(ensemble: Ensemble) -> dict[str, Weights]:
         "spread": ensemble.spread,
     }
     parts = {"mixture": mixture, "process": _process(ensemble.process)}
-    if ensemble.near is not None and ensemble.near_mix[1] > 0:
+    if ensemble.near is not None and ensemble.near_mix[0] > 0:
         parts["near process"] = _process(ensemble.near)
-    if ensemble.far_mix[1] > 0 or ensemble.near_mix[2] > 0:
+    if ensemble.far_mix[1] > 0 or ensemble.near_mix[1] > 0:
         parts["networks"] = dict(vars(ensemble.networks))
     return {
         name: {key: np.asarray(array, np.float64) for key, array in part.items()}
@@ -118,51 +108,32 @@ def _parts(ensemble: Ensemble) -> dict[str, Weights]:
 
 
 def _process(fit: Fit) -> dict[str, Any]:
-    """Returns a process as a constant, a linear part, a part by size, and exponentials."""
+    """Returns a process as a constant, linear and by size, and as exponentials of two forms.
+
+    Of each component ``exp(s' M s + s lean + level)``, which is the set's own, times a sum over
+    measured sets of ``heights exp(f centres)``, where ``f`` are the signs ``s`` and, behind them,
+    those of neighbours that are alike.
+    """
     process, kernel = fit.process, fit.process.kernel
     points, share = process.points, fit.scale * process.weights
     n = points.shape[1]
     ladder = np.where(np.arange(n) < np.arange(n + 1)[:, None], 1.0, -1.0)
-    centres, heights = [], []
-    for lengths, tilts, variance in zip(
-        kernel.lengths, kernel.tilts, kernel.variances, strict=True
-    ):
-        centres.append(0.5 * (lengths * points - tilts).T)
-        offset = tilts.sum() - 0.5 * points @ tilts - 0.5 * lengths.sum()
-        heights.append(variance * np.exp(offset) * share)
+    parts = range(len(kernel.variances))
+    centres = [kernel.weighed(part, points).T for part in parts]
+    heights = [
+        kernel.variances[part] * np.exp(kernel.alone(part, points)) * share for part in parts
+    ]
     return {
         "bias": fit.mean + kernel.constant * share.sum(),
         "linear": kernel.slopes * (share @ points),
         "sizes": kernel.by_size(ladder, points) @ share,
-        "centres": _padded(np.concatenate(centres, axis=1)),
-        "heights": _padded(np.concatenate(heights)),
+        "metric": [-0.25 * kernel.metric(part) for part in parts],
+        "lean": -0.5 * kernel.tilts,
+        "level": [kernel.alone(part, np.zeros((1, n)))[0] for part in parts],
+        "centres": _padded(np.stack(centres)),
+        "heights": _padded(np.stack(heights)),
         "unit": fit.scale,
     }
-
-
-def _folded(weights: Weights) -> Weights:
-    """Returns a process whose small exponents are split: quadratic terms, the rest in `near`.
-
-    With signs s, a centre c and its height h: h exp(s.c) is h (1 + s.c + (s.c)^2 / 2) plus h times
-    the tail of the series, and the first part is a quadratic function of s.
-    """
-    centres, heights = weights["centres"], weights["heights"]
-    small = (np.abs(centres).sum(axis=0) <= REACH) & (heights != 0)
-    if not small.any():
-        return weights
-    near, share = centres[:, small], heights[small]
-    folded = weights | {
-        "bias": weights["bias"] + share.sum(),
-        "linear": weights["linear"] + near @ share,
-        "pairs": 0.5 * (near * share) @ near.T,
-        "near": _padded(near),
-        "near_heights": _padded(share),
-    }
-    far = ~small & (heights != 0)
-    if far.any():
-        return folded | {"centres": _padded(centres[:, far]), "heights": _padded(heights[far])}
-    del folded["centres"], folded["heights"]
-    return folded
 
 
 def _padded(columns: np.ndarray) -> np.ndarray:
@@ -184,17 +155,13 @@ def _lost(weights: Weights) -> float:
 
 def _smooth(weights: dict[str, Any], signs: Any, xp: Any) -> Any:
     """Returns all of a process but its part by size; ``xp`` is numpy or jax.numpy."""
+    compared = xp.concatenate([signs, signs[:, 1:] * signs[:, :-1]], axis=1)
     total = weights["bias"] + signs @ weights["linear"]
-    if "pairs" in weights:
-        total += ((signs @ weights["pairs"]) * signs).sum(-1)
-    if "centres" in weights:
-        total += xp.exp(signs @ weights["centres"]) @ weights["heights"]
-    if "near" in weights:
-        x = signs @ weights["near"]
-        tail = x * TAIL[-1] + TAIL[-2]
-        for factor in TAIL[-3::-1]:
-            tail = tail * x + factor
-        total += (tail * x * x * x) @ weights["near_heights"]
+    for metric, lean, level, centres, heights in zip(
+        *(weights[name] for name in ("metric", "lean", "level", "centres", "heights")), strict=True
+    ):
+        own = ((signs @ metric) * signs).sum(-1) + signs @ lean + level
+        total += xp.exp(compared @ centres + own[:, None]) @ heights
     return total
 
 
@@ -216,7 +183,7 @@ def _evaluate(weights: dict[str, dict[str, jax.Array]], coalitions: jax.Array) -
         own = stream_output(weights["networks"], coalitions.astype(jnp.float32))
         networks = mixture["level"] + mixture["spread"] * own
     far = mixture["far"] @ jnp.stack([process, networks])
-    close = mixture["near"] @ jnp.stack([process, near, networks])
+    close = mixture["near"] @ jnp.stack([near, networks])
     gate = jax.nn.sigmoid((mixture["meeting"] - far) / mixture["passage"])
     return far + gate * (close - far)
 

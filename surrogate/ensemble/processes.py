@@ -92,6 +92,7 @@ def fit_targets(
             slack[part],
             iterations=ROUGH_ITERATIONS,
             components=components,
+            ordered=True,
         )
         if uneven:
             inverse, solution = _solved(kernel, known[rows], wanted[rows], slack[rows])
@@ -104,6 +105,7 @@ def fit_targets(
                 slack[part],
                 iterations=FINE_ITERATIONS,
                 components=components,
+                ordered=True,
                 start=kernel,
             )
         return kernel, slack

@@ -12,15 +12,12 @@ __all__ = ["stacking_weights"]
 LEAST_WEIGHT = 0.05
 # Pulls the weights gently together where the errors cannot tell the learners apart.
 PULL = 0.5
-# Of a learner's squared error, averaging is trusted to take no more.
-MOST_AVERAGED = 0.7
 
 
 def stacking_weights(
     held_out: Float[np.ndarray, "m l"],
     targets: Float[np.ndarray, "m"],
     weights: Float[np.ndarray, "m"],
-    averaged: Float[np.ndarray, "m l"] | None = None,
 ) -> Float[np.ndarray, "l"]:
     """Returns the mixture of least held-out error: none negative, sum 1.
 
@@ -31,15 +28,10 @@ def stacking_weights(
         held_out: each learner's predictions of rows that it did not see.
         targets: what they predict.
         weights: of the rows, not negative, some positive.
-        averaged: the part of each squared error that is not there when it counts, because the mean
-            of several learners predicts then and held-out predictions are of one; none if omitted.
     """
     share = weights / weights.sum()
     errors = (held_out - targets[:, None]) * np.sqrt(share)[:, None]
     products = errors.T @ errors
-    if averaged is not None:
-        size = np.diag(products)
-        products = products - np.diag(np.minimum(share @ averaged, MOST_AVERAGED * size))
     size = np.diag(products)
     result = np.zeros(len(size))
     if (least := size.min()) == 0.0:

@@ -51,8 +51,6 @@ class Conformal:
         predicted: Float[np.ndarray, "m"],
         measured: Float[np.ndarray, "m"],
         weights: Float[np.ndarray, "m"] | None = None,
-        *,
-        averaged: Float[np.ndarray, "m"] | None = None,
     ) -> Conformal:
         """Builds it from out-of-fold predictions in any order.
 
@@ -60,20 +58,10 @@ class Conformal:
             predicted: places on the scale.
             measured: the true ones.
             weights: positive; equal when omitted.
-            averaged: part of each squared residual that predictions of new sets do not have; it
-                is taken away in the mean over neighbours. None if omitted.
         """
         order = np.argsort(predicted, kind="stable")
         share = np.ones(len(predicted)) if weights is None else weights / weights.mean()
-        residuals = np.abs(measured - predicted)[order]
-        if averaged is not None and len(residuals) >= FEWEST:
-            window = max(FEWEST, round(SHARE * len(residuals)))
-            total, less = (
-                np.convolve(part, np.ones(window), "same")
-                for part in (residuals**2, averaged[order])
-            )
-            residuals = residuals * np.sqrt(np.maximum(1.0 - less / np.maximum(total, 1e-300), 0.5))
-        return cls(predicted[order], residuals, share[order])
+        return cls(predicted[order], np.abs(measured - predicted)[order], share[order])
 
     def half_widths(self, level: float) -> HalfWidths:
         """Returns the half-widths of intervals that hold the truth with the given probability.

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from surrogate.ensemble.ensemble import FAR, NEAR, Ensemble, FitSettings, fit_ensemble
+from surrogate.ensemble.ensemble import LEARNERS, Ensemble, FitSettings, fit_ensemble
 from surrogate.ensemble.network import MOST_STEPS
 from surrogate.ensemble.prediction import Predictor
 from surrogate.model.conformal import Conformal
@@ -93,7 +93,8 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
         self.predictor_ = Predictor(ensemble)
         self.out_of_fold_ = warp.to_utility(fitted.held_out)
         self.learners_out_of_fold_ = {
-            name: warp.to_utility(part) for name, part in zip(NEAR, fitted.learners.T, strict=True)
+            name: warp.to_utility(part)
+            for name, part in zip(LEARNERS, fitted.learners.T, strict=True)
         }
         self.folds_ = fitted.fold
         self.scores_ = score(self.out_of_fold_[used], utilities[used], weights[used])
@@ -102,7 +103,6 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
             fitted.held_out[used],
             warp.to_scale(utilities)[used],
             weights[used],
-            averaged=fitted.averaged[used],
         )
         return self
 
@@ -182,9 +182,11 @@ def stack_of(ensemble: Ensemble) -> dict[str, dict[str, float]]:
     Args:
         ensemble: fitted.
     """
+    process, near, networks = LEARNERS
+    beside = process if ensemble.near is None else near
     return {
-        "near": dict(zip(NEAR, map(float, ensemble.near_mix), strict=True)),
-        "far": dict(zip(FAR, map(float, ensemble.far_mix), strict=True)),
+        "near": dict(zip((beside, networks), map(float, ensemble.near_mix), strict=True)),
+        "far": dict(zip((process, networks), map(float, ensemble.far_mix), strict=True)),
     }
 
 

@@ -22,11 +22,11 @@ from surrogate.ensemble.warp import Warp
 from surrogate.model.conformal import Conformal
 from surrogate.model.regressor import SurrogateRegressor, stack_of
 from surrogate.model.scores import Scores
-from surrogate.process.kernel import Kernel, Process
+from surrogate.process.kernel import Kernel, Order, Process
 
 __all__ = ["SCHEMA", "SurrogateNotFound", "SurrogateUnreadable", "load", "save"]
 
-SCHEMA = 3
+SCHEMA = 4
 METADATA = "surrogate.json"
 
 
@@ -72,7 +72,10 @@ def save(regressor: SurrogateRegressor, directory: str | os.PathLike[str]) -> Pa
         )
         numbers[f"{name}.mean"], numbers[f"{name}.scale"] = fit.mean, fit.scale
         for field, value in vars(fit.process.kernel).items():
-            if isinstance(value, np.ndarray):
+            if isinstance(value, Order):
+                for part, array in vars(value).items():
+                    arrays[f"{name}.order.{part}"] = array
+            elif isinstance(value, np.ndarray):
                 arrays[f"{name}.kernel.{field}"] = value
             else:
                 numbers[f"{name}.kernel.{field}"] = float(value)
@@ -141,7 +144,8 @@ def _rebuild(metadata: dict[str, Any], arrays: dict[str, np.ndarray]) -> Surroga
 
     def fit(name: str) -> Fit:
         found = part(name)
-        process = Process(Kernel(**part(f"{name}.kernel")), found["points"], found["weights"])
+        kernel = Kernel(**part(f"{name}.kernel"), order=Order(**part(f"{name}.order")))
+        process = Process(kernel, found["points"], found["weights"])
         return Fit(process, found["mean"], found["scale"], found["held_out"])
 
     regressor = SurrogateRegressor(**metadata["parameters"])

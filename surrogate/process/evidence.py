@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 from scipy.optimize import minimize
+from scipy.special import expit, logit
 
-from surrogate.process.kernel import Kernel, sizes_apart, sizes_kept
+from surrogate.process.kernel import Kernel, Order, beside, sizes_apart, sizes_kept
 from surrogate.process.threads import few_threads
 
 __all__ = ["fit_kernel"]
@@ -16,11 +20,32 @@ LEAST_NOISE = 1e-8
 # Prior of the logarithms: lengths of each component, then the spread of each kind.
 TYPICAL_LENGTHS = (1.0, 0.3)
 TYPICAL_VARIANCES = (0.5, 0.15)
-LENGTH_SPREAD, TILT_SPREAD, SLOPE_SPREAD, MISC_SPREAD = 1.0, 0.3, 1.5, 3.0
-# What the players have in common is learnt from all of them: lengths, tilts, slopes.
-COMMON_SPREADS = (1.5, 0.7, 2.0)
+MISC_SPREAD = 3.0
 FADE_SPREAD = 0.5
 LEAST_TILT, MOST_TILT, MOST_FADE, MOST_FADE_IN_ALL = -3.0, 1.5, 1.0, 20.0
+# Of these no logarithm is taken.
+AS_THEY_ARE = ("tilts", "fade")
+TYPICAL_PAIRS, TYPICAL_REACH = 0.3, 2.0
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Hyperparameters of one kind, and what is believed of them beforehand.
+
+    Attributes:
+        at: where they stand among all.
+        mean: prior mean of each.
+        spread: prior standard deviation of each by itself.
+        common: of what all of them share, which is learnt from all: 0 where nothing is.
+        low, high: bounds.
+    """
+
+    at: slice
+    mean: float
+    spread: float
+    common: float = 0.0
+    low: float = -np.inf
+    high: float = np.inf
 
 
 def fit_kernel(
@@ -30,6 +55,7 @@ def fit_kernel(
     *,
     iterations: int,
     components: int = 1,
+    ordered: bool = False,
     start: Kernel | None = None,
 ) -> Kernel:
     """Returns the kernel of the largest penalised marginal likelihood.
@@ -44,86 +70,109 @@ def fit_kernel(
         slack: by how much the noise of each row is larger than the kernel's.
         iterations: most L-BFGS iterations.
         components: product parts of the kernel, 1 or 2.
-        start: a kernel of as many components to begin at; the prior's middle when omitted.
+        ordered: whether the order of the players may mean something; see `Kernel`.
+        start: a kernel of the same parts to begin at; the prior's middle when omitted.
     """
     n = signs.shape[1]
-    mean, spread = _prior(n, components)
-    blocks = _blocks(n, components)
-    commons = [*COMMON_SPREADS[:2] * components, COMMON_SPREADS[2]]
+    parts = _parts(n, components, ordered)
+    count = max(part.at.stop for part in parts.values())
+    mean, low, high = np.empty(count), np.empty(count), np.empty(count)
+    for part in parts.values():
+        reach = min(5.0 * part.spread, 8.0)
+        mean[part.at] = part.mean
+        low[part.at] = max(part.low, part.mean - reach)
+        high[part.at] = min(part.high, part.mean + reach)
 
     def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = _evidence(_unpack(theta, n, components), signs, targets, slack)
-        apart = theta - mean
-        pull = apart / spread**2
-        # A block's prior covariance is own^2 I + common^2 11' (Sherman-Morrison inverts it).
-        for block, common in zip(blocks, commons, strict=True):
-            own = spread[block.start]
-            pull[block] -= common**2 / (own**2 + n * common**2) * pull[block].sum()
-        return value + 0.5 * float(apart @ pull), gradient + pull
+        value, gradient = _evidence(_unpack(theta, parts), signs, targets, slack)
+        apart, pull, slope = theta - mean, np.empty(count), np.empty(count)
+        for name, part in parts.items():
+            own, size = part.spread**2, part.at.stop - part.at.start
+            slope[part.at] = gradient[name]
+            # A part's prior covariance is own I + common 11' (Sherman-Morrison inverts it).
+            shared = part.common**2 / (own + size * part.common**2) * apart[part.at].sum()
+            pull[part.at] = (apart[part.at] - shared) / own
+        return value + 0.5 * float(apart @ pull), slope + pull
 
-    reach = np.minimum(5.0 * spread, 8.0)
-    bounds = np.stack([mean - reach, mean + reach], axis=1)
-    for block in blocks[1:-1:2]:
-        bounds[block] = LEAST_TILT, MOST_TILT
-    bounds[-2] = np.log(LEAST_NOISE), 1.0
-    fade = min(MOST_FADE, MOST_FADE_IN_ALL / n)
-    bounds[-1] = -fade, fade
     with few_threads(len(signs)):
         found = minimize(
             objective,
-            np.clip(mean if start is None else _pack(start), bounds[:, 0], bounds[:, 1]),
+            np.clip(mean if start is None else _pack(start, parts), low, high),
             jac=True,
             method="L-BFGS-B",
-            bounds=bounds,
+            bounds=np.stack([low, high], axis=1),
             options={"maxiter": iterations},
         )
-    return _unpack(found.x, n, components)
+    return _unpack(found.x, parts)
 
 
-def _blocks(n: int, components: int) -> list[slice]:
-    """Returns where lengths and tilts of each component and the slopes stand."""
-    found = []
+def _parts(n: int, components: int, ordered: bool) -> dict[str, _Part]:
+    """Returns the kinds of hyperparameters by name; a component's end in its number."""
+    parts: dict[str, _Part] = {}
+    at = 0
+
+    def add(name: str, size: int, *belief: float) -> None:
+        nonlocal at
+        parts[name] = _Part(slice(at, at + size), *belief)
+        at += size
+
     for c in range(components):
-        at = c * (2 * n + 1)
-        found += [slice(at, at + n), slice(at + n, at + 2 * n)]
-    at = components * (2 * n + 1)
-    return [*found, slice(at, at + n)]
+        add(f"lengths {c}", n, np.log(TYPICAL_LENGTHS[c] / n), 1.0, 1.5)
+        add(f"tilts {c}", n, 0.0, 0.3, 0.7, LEAST_TILT, MOST_TILT)
+        add(f"variances {c}", 1, np.log(TYPICAL_VARIANCES[c]), MISC_SPREAD)
+        if ordered:
+            add(f"pairs {c}", n - 1, np.log(TYPICAL_PAIRS / n), 1.0, 1.5)
+            add(f"blend {c}", 1, 0.0, 1.5)
+            add(f"reach {c}", 1, np.log(TYPICAL_REACH), 0.7)
+    add("slopes", n, np.log(0.5 / n), 1.5, 2.0)
+    add("curve", 1, np.log(0.03), 2.0)
+    add("bend", 1, np.log(3.0 / n), 1.0)
+    add("constant", 1, 0.0, MISC_SPREAD)
+    add("noise", 1, np.log(1e-3), MISC_SPREAD, 0.0, np.log(LEAST_NOISE), 1.0)
+    fade = min(MOST_FADE, MOST_FADE_IN_ALL / n)
+    add("fade", 1, 0.0, FADE_SPREAD, 0.0, -fade, fade)
+    return parts
 
 
-def _prior(n: int, components: int) -> tuple[Float[np.ndarray, "h"], Float[np.ndarray, "h"]]:
-    ones = np.ones(n)
-    mean, spread = [], []
-    for c in range(components):
-        mean += [
-            np.log(TYPICAL_LENGTHS[c] / n) * ones,
-            0.0 * ones,
-            np.log(TYPICAL_VARIANCES[c : c + 1]),
-        ]
-        spread += [LENGTH_SPREAD * ones, TILT_SPREAD * ones, np.array([MISC_SPREAD])]
-    mean += [np.log(0.5 / n) * ones, np.log([0.03, 3.0 / n, 1.0, 1e-3]), np.zeros(1)]
-    spread += [SLOPE_SPREAD * ones, np.array([2.0, 1.0, MISC_SPREAD, MISC_SPREAD, FADE_SPREAD])]
-    return np.concatenate(mean), np.concatenate(spread)
+def _pack(kernel: Kernel, parts: Mapping[str, _Part]) -> Float[np.ndarray, "h"]:
+    theta = np.empty(max(part.at.stop for part in parts.values()))
+    values = vars(kernel) | (vars(kernel.order) if kernel.order else {})
+    for name, part in parts.items():
+        kind, _, component = name.partition(" ")
+        value = values[kind][int(component)] if component else values[kind]
+        theta[part.at] = (
+            value if kind in AS_THEY_ARE else logit(value) if kind == "blend" else np.log(value)
+        )
+    return theta
 
 
-def _pack(kernel: Kernel) -> Float[np.ndarray, "h"]:
-    blocks = [np.log(kernel.lengths), kernel.tilts, np.log(kernel.variances)[:, None]]
-    rest = np.log([kernel.curve, kernel.bend, kernel.constant, kernel.noise])
-    return np.concatenate([np.hstack(blocks).ravel(), np.log(kernel.slopes), rest, [kernel.fade]])
-
-
-def _unpack(theta: Float[np.ndarray, "h"], n: int, components: int) -> Kernel:
-    blocks = theta[: components * (2 * n + 1)].reshape(components, 2 * n + 1)
-    rest = np.exp(theta[components * (2 * n + 1) : -1])
+def _unpack(theta: Float[np.ndarray, "h"], parts: Mapping[str, _Part]) -> Kernel:
+    found: dict[str, list[np.ndarray]] = {}
+    for name, part in parts.items():
+        kind, value = name.partition(" ")[0], theta[part.at]
+        value = (
+            value.copy()
+            if kind in AS_THEY_ARE
+            else expit(value)
+            if kind == "blend"
+            else np.exp(value)
+        )
+        found.setdefault(kind, []).append(value)
+    order = None
+    if "pairs" in found:
+        order = Order(
+            np.stack(found["pairs"]), np.concatenate(found["blend"]), np.concatenate(found["reach"])
+        )
     return Kernel(
-        lengths=np.exp(blocks[:, :n]),
-        tilts=blocks[:, n : 2 * n].copy(),
-        variances=np.exp(blocks[:, 2 * n]),
-        slopes=rest[:n],
-        curve=float(rest[n]),
-        bend=float(rest[n + 1]),
-        constant=float(rest[n + 2]),
-        noise=float(rest[n + 3]),
-        fade=float(theta[-1]),
+        lengths=np.stack(found["lengths"]),
+        tilts=np.stack(found["tilts"]),
+        variances=np.concatenate(found["variances"]),
+        slopes=found["slopes"][0],
+        **{
+            name: float(found[name][0][0])
+            for name in ("curve", "bend", "constant", "noise", "fade")
+        },
+        order=order,
     )
 
 
@@ -132,8 +181,8 @@ def _evidence(
     signs: Float[np.ndarray, "m n"],
     targets: Float[np.ndarray, "m"],
     slack: Float[np.ndarray, "m"],
-) -> tuple[float, Float[np.ndarray, "h"]]:
-    """Returns minus the log marginal likelihood (up to a constant) and its gradient."""
+) -> tuple[float, dict[str, Float[np.ndarray, "p"] | float]]:
+    """Returns minus the log marginal likelihood (up to a constant) and its gradient by part."""
     m, n = signs.shape
     products = kernel.products(signs, signs)
     total = (signs * kernel.slopes) @ signs.T + kernel.constant
@@ -145,7 +194,7 @@ def _evidence(
     decompose, invert = scipy.linalg.get_lapack_funcs(("potrf", "potri"), (total,))
     factor, failed = decompose(total, lower=1, overwrite_a=1)
     if failed:
-        return 1e10, np.zeros(len(products) * (2 * n + 1) + n + 5)
+        return 1e10, dict.fromkeys(_parts(n, len(products), kernel.order is not None), 0.0)
     solution = scipy.linalg.cho_solve((factor, True), targets, check_finite=False)
     value = 0.5 * float(targets @ solution) + float(np.log(np.diag(factor)).sum())
 
@@ -153,21 +202,50 @@ def _evidence(
     inverse = np.tril(inverse)
     inverse += np.tril(inverse, -1).T
     sensitivity = 0.5 * (inverse - np.outer(solution, solution))
-    gradient = []
-    for part, lengths in zip(products, kernel.lengths, strict=True):
-        part *= sensitivity
-        rows = part.sum(axis=1)
+    gradient: dict[str, Float[np.ndarray, "p"] | float] = {}
+    for c, product in enumerate(products):
+        product *= sensitivity
+        rows = product.sum(axis=1)
         whole = float(rows.sum())
-        gradient.append(-0.5 * (whole - ((part @ signs) * signs).sum(axis=0)) * lengths)
-        gradient.append((1.0 - signs).T @ rows)
-        gradient.append(np.array([whole]))
-    gradient.append(((sensitivity @ signs) * signs).sum(axis=0) * kernel.slopes)
+        gradient[f"tilts {c}"] = (1.0 - signs).T @ rows
+        gradient[f"variances {c}"] = whole
+        if kernel.order is None:
+            by_length = whole - ((product @ signs) * signs).sum(axis=0)
+            gradient[f"lengths {c}"] = -0.5 * by_length * kernel.lengths[c]
+        else:
+            gradient |= _by_order(kernel, kernel.order, c, signs, product, rows)
+    gradient["slopes"] = ((sensitivity @ signs) * signs).sum(axis=0) * kernel.slopes
     by_noise = np.diag(sensitivity) * rough
-    by_fade = float(by_noise @ (n - signs.sum(axis=1)))
     member = (sizes_kept(signs)[:, None] == np.arange(n + 1)).astype(np.float64)
     by_sizes = member.T @ sensitivity @ member * kernel.size_table(n)
-    by_curve = float(by_sizes.sum())
-    by_bend = -kernel.bend * float((by_sizes * sizes_apart(n)).sum())
-    by_constant = float(sensitivity.sum()) * kernel.constant
-    gradient.append(np.array([by_curve, by_bend, by_constant, float(by_noise.sum()), by_fade]))
-    return value, np.concatenate(gradient)
+    gradient["curve"] = float(by_sizes.sum())
+    gradient["bend"] = -kernel.bend * float((by_sizes * sizes_apart(n)).sum())
+    gradient["constant"] = float(sensitivity.sum()) * kernel.constant
+    gradient["noise"] = float(by_noise.sum())
+    gradient["fade"] = float(by_noise @ (n - signs.sum(axis=1)))
+    return value, gradient
+
+
+def _by_order(
+    kernel: Kernel,
+    order: Order,
+    c: int,
+    signs: Float[np.ndarray, "m n"],
+    product: Float[np.ndarray, "m m"],
+    rows: Float[np.ndarray, "m"],
+) -> dict[str, Float[np.ndarray, "p"] | float]:
+    """Returns the gradient by a component's lengths and by what its order means."""
+    blend, reach = order.blend[c], order.reach[c]
+    # By the matrix of the squared distance, times that matrix.
+    crossed = (signs * rows[:, None]).T @ signs - signs.T @ (product @ signs)
+    by_metric = -0.5 * crossed * kernel.metric(c)
+    apart = by_metric.copy()
+    apart[np.diag_indices(len(apart))] = 0.0
+    both = beside(signs)
+    by_pairs = float(rows.sum()) - ((product @ both) * both).sum(axis=0)
+    return {
+        f"lengths {c}": by_metric.sum(axis=1),
+        f"pairs {c}": -0.5 * by_pairs * order.pairs[c],
+        f"blend {c}": (1.0 - blend) * float(apart.sum()),
+        f"reach {c}": float((apart * sizes_apart(len(apart) - 1)).sum()) / reach,
+    }

@@ -65,23 +65,35 @@ export class Surrogate {
       beside = mixture.logarithm[0] && lost >= 0 ? Math.log1p(lost) : lost;
     }
     const far = mixture.far[0] * process + mixture.far[1] * networks;
-    const close =
-      mixture.near[0] * process + mixture.near[1] * beside + mixture.near[2] * networks;
+    const close = mixture.near[0] * beside + mixture.near[1] * networks;
     const gate = 1 / (1 + Math.exp((far - mixture.meeting[0]) / mixture.passage[0]));
     return far + gate * (close - far);
   }
 
-  process({ bias, linear, sizes, centres, heights }, kept) {
+  process({ bias, linear, sizes, metric, lean, level, centres, heights }, kept) {
     const { signs, players: n } = this;
-    const points = heights.length;
+    const parts = level.length;
+    const points = heights.length / parts;
     let total = bias[0] + sizes[n - removedCount(kept)];
-    const exponents = new Float64Array(points);
-    for (let i = 0; i < n; i++) {
-      total += signs[i] * linear[i];
-      const row = i * points;
-      for (let p = 0; p < points; p++) exponents[p] += signs[i] * centres[row + p];
+    for (let i = 0; i < n; i++) total += signs[i] * linear[i];
+    // What two sets are compared by: signs, and which neighbours are alike.
+    const compared = new Float64Array(2 * n - 1);
+    for (let i = 0; i < n; i++) compared[i] = signs[i];
+    for (let i = 0; i + 1 < n; i++) compared[n + i] = signs[i] * signs[i + 1];
+    for (let c = 0; c < parts; c++) {
+      let own = level[c];
+      for (let i = 0; i < n; i++) {
+        let row = lean[c * n + i];
+        for (let j = 0; j < n; j++) row += metric[(c * n + i) * n + j] * signs[j];
+        own += signs[i] * row;
+      }
+      const exponents = new Float64Array(points).fill(own);
+      compared.forEach((value, f) => {
+        const row = (c * compared.length + f) * points;
+        for (let p = 0; p < points; p++) exponents[p] += value * centres[row + p];
+      });
+      for (let p = 0; p < points; p++) total += Math.exp(exponents[p]) * heights[c * points + p];
     }
-    for (let p = 0; p < points; p++) total += Math.exp(exponents[p]) * heights[p];
     return total;
   }
 

@@ -55,7 +55,11 @@ def evaluate(surrogate, coalitions):
 
     def expected(part):
         total = part.bias + signs @ part.linear + part.sizes[coalitions.sum(axis=1)]
-        return total + np.exp(signs @ part.centres) @ part.heights
+        for place, level in enumerate(part.level):
+            own = level + signs @ part.lean[place] + ((signs @ part.metric[place]) * signs).sum(1)
+            exponents = np.hstack([signs, signs[:, 1:] * signs[:, :-1]]) @ part.centres[place]
+            total = total + np.exp(exponents + own[:, None]) @ part.heights[place]
+        return total
 
     process = near = networks = expected(learners["process"])
     if "near process" in learners:
@@ -65,7 +69,7 @@ def evaluate(surrogate, coalitions):
         own = network_outputs(learners["networks"], coalitions).mean(axis=0)
         networks = mixture.level + mixture.spread * own
     far = mixture.far @ [process, networks]
-    close = mixture.near @ [process, near, networks]
+    close = mixture.near @ [near, networks]
     gate = 1.0 / (1.0 + np.exp((far - mixture.meeting) / mixture.passage))
     return Warp(**surrogate["warp"]).to_utility(far + gate * (close - far))
 

@@ -8,7 +8,7 @@ from sklearn.model_selection import KFold, cross_val_score
 
 from sampling import enumerate_all, random_of_sizes, stream
 from surrogate import SurrogateGame, SurrogateRegressor, evaluate
-from surrogate.ensemble.ensemble import FAR, NEAR, assign_folds
+from surrogate.ensemble.ensemble import LEARNERS, assign_folds
 from surrogate.model.evaluation import gradient_boosting, ridge_pairs
 from surrogate.model.scores import score
 from tests.support.plain_prediction import predict_plainly
@@ -101,8 +101,9 @@ def test_intervals_cover_unseen_coalitions(fitted, unseen):
 
 def test_fast_prediction_is_the_stack_of_the_learners(fitted, unseen):
     expected = predict_plainly(fitted.ensemble_, unseen)
-    assert list(fitted.stack_["near"]) == list(NEAR)
-    assert list(fitted.stack_["far"]) == list(FAR)
+    process, near, networks = LEARNERS
+    assert list(fitted.stack_["near"]) == [near, networks]
+    assert list(fitted.stack_["far"]) == [process, networks]
     np.testing.assert_allclose(fitted.predict(unseen), expected, atol=2e-3)
     # One row, a few rows and a table of all coalitions take different routes.
     np.testing.assert_allclose(fitted.predict(unseen[:1]), expected[:1], atol=2e-3)
