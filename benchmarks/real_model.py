@@ -5,7 +5,7 @@
 The folder holds `smollm2_30_layers.parquet`, as `layershap ledger RUN --export FILE` writes it:
 sets of the layers of SmolLM2-135M and their losses. Five folds, each set predicted from the other
 four; then a random quarter of the sets, from which all others are predicted. The ablation predicts
-the same folds without the networks, with the process of all sets alone, and with the networks alone.
+the same folds without the networks, with the process of all sets, and with the networks alone.
 """
 
 from __future__ import annotations

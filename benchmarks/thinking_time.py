@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,12 +21,12 @@ from jaxtyping import Bool, Float
 
 from benchmarks.support.options import options_parser
 from benchmarks.support.report_bars import Bar, write
-from cluster import Records
+from cluster import Column, Records
 from layershap.stages.confidence import rankings, text_uncertainty
 from layershap.stages.history import error_history
 from layershap.stages.value_scale import Scale, on_scale
 from sampling import stream, without
-from shapley import FunctionGame, State, restricted_values, start
+from shapley import FunctionGame, RetentionGame, State, restricted_values, start
 from shapley.search import Limits, SetSearch, propose
 from surrogate import SurrogateGame, SurrogateRegressor
 from surrogate.process.adaptive import AdaptiveValues
@@ -72,24 +71,27 @@ def thinking_time(n: int, budget: int, seed: int) -> dict[str, float]:
     seconds: dict[str, float] = {}
     game, counts = layer_game(n, seed), tuple(range(1, n // 3 + 1))
     method, design = AdaptiveValues(), budget - int(SEARCH_SHARE * budget)
-    state = start(game.players, seed)
+    kept, state = RetentionGame(game), start(game.players, seed)
     with _timed(seconds, "rounds of the design"):
         while state.spent < design and len(rows := method.propose(state, design - state.spent)):
-            state = state.extended(rows, game(rows))
+            state = state.extended(rows, kept(rows))
+    losses = game(state.coalitions)
     with _timed(seconds, "fit"):
-        regressor = SurrogateRegressor(seed=seed).fit(state.coalitions, state.utilities)
+        regressor = SurrogateRegressor(seed=seed).fit(state.coalitions, losses)
     with _timed(seconds, "values"):
         learned = method.learn(state)
         values = method.report(state, learned)
     with _timed(seconds, "values within sets"):
         restricted_values(SurrogateGame(regressor, game.players), max(counts), seed=seed)
-    records = on_scale(_records(state, seed), Scale("loss", float("nan")))
+    whole = float(losses[state.coalitions.all(axis=1)][0])
+    records = on_scale(_records(game, state, losses), Scale("retention", whole))
     with _timed(seconds, "uncertainty"):
         text = text_uncertainty(records, learned.operator, seed)
         rankings(values, counts, text, seed)
         list(error_history(state, values))
     with _timed(seconds, "interactions"):
         learned_interactions(learned, game.players, values.diagnostics.get("stretch", 1.0))
+    state = start(game.players, seed).extended(state.coalitions, losses)
     state = _searched(game, state, regressor, counts, budget, seconds)
     with _timed(seconds, "fit to everything"):
         SurrogateRegressor(seed=seed).fit(state.coalitions, state.utilities)
@@ -143,12 +145,22 @@ def _searched(
     return state
 
 
-def _records(state: State, seed: int) -> Records:
+def _records(game: FunctionGame, state: State, losses: Float[np.ndarray, "m"]) -> Records:
     """The measurements as a run would have them, each utility the mean over some sequences."""
-    noise = stream(seed, "sequences", state.n).normal(size=(state.spent, SEQUENCES))
-    vectors = state.utilities[:, None] * (1.0 + 0.05 * (noise - noise.mean(axis=1)[:, None]))
-    ok, weights = np.ones(state.spent, dtype=bool), np.ones(SEQUENCES)
-    return SimpleNamespace(vectors=vectors, ok=ok, weights=weights)  # pyright: ignore[reportReturnType]
+    noise = stream(state.seed, "sequences", state.n).normal(size=(state.spent, SEQUENCES))
+    vectors = -losses[:, None] * (1.0 + 0.05 * (noise - noise.mean(axis=1)[:, None]))
+    ones = np.ones(state.spent)
+    return Records(
+        players=game.players,
+        coalitions=state.coalitions,
+        utilities=losses,
+        metrics={"nll": vectors.astype(np.float32)},
+        columns=(Column("nll", (1,) * SEQUENCES, -1),),
+        utility="nll",
+        status=("ok",) * state.spent,
+        times_measured=ones.astype(np.int64),
+        seconds=ones,
+    )
 
 
 @contextmanager

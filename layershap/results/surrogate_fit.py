@@ -90,8 +90,9 @@ class SurrogateEvaluation:
         if self.within is None or self.within.below is None:
             return None
         unit = unit.partition(" ")[0]
+        edge = f"{self.within.below:g} {unit.removesuffix('s') if self.within.below == 1 else unit}"
         return (
-            f"good to ±{self.within.off:.2g} {unit} for sets within {self.within.below:g} {unit} of"
+            f"good to ±{self.within.off:.2g} {unit} for sets within {edge} of"
             f" the whole model ({self.level:.0%} of {self.within.scores.count} held-out sets)"
         )
 

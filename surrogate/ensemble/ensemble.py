@@ -2,12 +2,9 @@
 
 Three learners, each there for what the others cannot: a Gaussian process of all sets on a
 logarithmic scale, the only one that tells far sets from each other; a process of the retention of
-near sets, where no far set pulls; and networks with the model's own residual stream, which learn
-what depends on depth and order, which no product over players holds. On 30 layers of a real model
-they alone are off by .029, .020 and .025 nats within a nat of the whole model, their mixture by
-.021, and the networks take its share of unexplained variance from .030 to .017
-(reports/2026-11-27_real_model_cpu.md). Boosted trees, a ridge with pairs and multilayer perceptrons
-were members before, and made it worse.
+near sets, where no far set pulls; and networks with the model's own residual stream, which lower
+the error of both (figures by learner: reports/2026-11-28_surrogate_cpu.md). Boosted trees, a ridge
+with pairs and multilayer perceptrons were members before, and made it worse.
 """
 
 from __future__ import annotations
@@ -50,7 +47,7 @@ LEVEL_EXCESS = 0.1
 FEWEST_NEAR = 30
 # A raw scale is taken where its squared errors are less than this share of the logarithm's.
 CLEARLY_BETTER = 0.5
-RIVAL_ROWS = 400
+RIVAL_ROWS = 250
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,8 @@ class Fitted:
     Attributes:
         ensemble: fitted to all rows.
         held_out: prediction of each row by learners that did not see it, on the scale.
-        learners: the same of each of ``LEARNERS``; of all sets for a process of near sets that is missing.
+        learners: the same of each of ``LEARNERS``; where there is no process of near sets, that
+            of all sets stands in for it.
         fold: of each row.
     """
 
@@ -169,7 +167,6 @@ def fit_ensemble(
                 fold,
                 points=settings.process_points,
                 seed=seed,
-                uneven=not near,
             )
 
         with ThreadPoolExecutor(2) as pool:

@@ -28,7 +28,7 @@ LEARNING_RATE = 1e-2
 WARM_UP = 100
 PENALTY = 1e-2  # of the squared weights, as that of one measurement's squared error
 RIDGE = 1.0
-MOST_STEPS = 4000
+MOST_STEPS = 2500
 
 
 class ResidualStream(nnx.Module):

@@ -16,12 +16,12 @@ __all__ = ["Fit", "fit_targets", "left_out_predictions"]
 
 # The kernel is found on a part of the rows, then refined on more of them.
 ROUGH_ROWS, ROUGH_ITERATIONS = 400, 40
-FINE_ROWS, FINE_ITERATIONS = 1000, 25
+FINE_ROWS, FINE_ITERATIONS = 600, 25
 COMPONENTS = 2
 # A component more needs so many rows a player.
 ROWS_FOR_TWO = 12
-NEIGHBOURS = 15  # shares of the rows over which the noise is averaged
-LEAST_SLACK, MOST_SLACK = 1e-2, 1e2
+# Rows that a kernel is learnt from in order to predict others.
+FEWEST_ROWS = 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,6 @@ def fit_targets(
     *,
     points: int,
     seed: int,
-    uneven: bool,
 ) -> Fit:
     """Fits a process to the rows of positive weight and predicts every row without its fold.
 
@@ -69,9 +68,6 @@ def fit_targets(
         fold: of each row.
         points: most rows in the posterior; of more, a random part.
         seed: of the choice of rows.
-        uneven: whether the noise grows and falls with the target; it is then learnt from the
-            residuals of neighbours on the scale, and the kernel again with it (the most likely
-            noise; Kersting et al., ICML 2007).
     """
     used = np.flatnonzero(weights > 0)
     mean = float(np.average(targets[used], weights=weights[used]))
@@ -81,37 +77,27 @@ def fit_targets(
     known, wanted = signs[order], (targets[order] - mean) / scale
     n = signs.shape[1]
     components = COMPONENTS if len(order) >= ROWS_FOR_TWO * n else 1
-    given = weights[used].mean() / weights[order]
+    slack = weights[used].mean() / weights[order]
 
-    def learnt(rows: Int[np.ndarray, "p"], fine: bool) -> tuple[Kernel, Float[np.ndarray, "m"]]:
-        """Returns the kernel of some rows and the slack of all under it."""
-        part, slack = rows[:ROUGH_ROWS], given
-        kernel = fit_kernel(
-            known[part],
-            wanted[part],
-            slack[part],
-            iterations=ROUGH_ITERATIONS,
-            components=components,
-            ordered=True,
-        )
-        if uneven:
-            inverse, solution = _solved(kernel, known[rows], wanted[rows], slack[rows])
-            slack = given * _noise_along(wanted[rows], solution / np.diag(inverse), wanted)
-        if fine or uneven:
-            part = rows[: FINE_ROWS if fine else ROUGH_ROWS]
+    def learnt(rows: Int[np.ndarray, "p"], fine: bool) -> Kernel:
+        kernel = None
+        for most, iterations in ((ROUGH_ROWS, ROUGH_ITERATIONS), (FINE_ROWS, FINE_ITERATIONS)):
+            part = rows[:most]
             kernel = fit_kernel(
                 known[part],
                 wanted[part],
                 slack[part],
-                iterations=FINE_ITERATIONS,
+                iterations=iterations,
                 components=components,
                 ordered=True,
                 start=kernel,
             )
-        return kernel, slack
+            if not fine:
+                break
+        return kernel
 
     everything = np.arange(len(order))
-    kernel, slack = learnt(everything, True)
+    kernel = learnt(everything, True)
     process = Process(kernel, known, _solved(kernel, known, wanted, slack)[1])
     held_out = mean + scale * process(signs)
     own_fold = fold[order]
@@ -120,8 +106,7 @@ def fit_targets(
         rest = everything[own_fold % groups != group]
         if len(rest) in (0, len(order)):
             continue
-        kernel, slack = learnt(rest, False)
-        inverse, solution = _solved(kernel, known, wanted, slack)
+        inverse, solution = _solved(learnt(rest, False), known, wanted, slack)
         for k in np.unique(own_fold[own_fold % groups == group]):
             rows = np.flatnonzero(own_fold == k)
             errors = scipy.linalg.solve(
@@ -133,7 +118,7 @@ def fit_targets(
 
 def _kernel_groups(rows: int, folds: int) -> int:
     """Returns into how few groups folds can be put so that the others hold enough rows."""
-    enough = (g for g in range(2, folds) if rows * (g - 1) >= ROUGH_ROWS * g)
+    enough = (g for g in range(2, folds) if rows * (g - 1) >= FEWEST_ROWS * g)
     return next(enough, folds)
 
 
@@ -170,18 +155,3 @@ def _solved(
     inverse = np.tril(inverse)
     inverse += np.tril(inverse, -1).T
     return inverse, scipy.linalg.cho_solve((factor, True), targets, check_finite=False)
-
-
-def _noise_along(
-    targets: Float[np.ndarray, "p"],
-    errors: Float[np.ndarray, "p"],
-    asked: Float[np.ndarray, "m"],
-) -> Float[np.ndarray, "m"]:
-    """Returns the variance of left-out errors among neighbours of each asked target."""
-    order = np.argsort(targets, kind="stable")
-    window = min(len(targets), max(20, len(targets) // NEIGHBOURS))
-    before = window // 2
-    padded = np.pad(errors[order] ** 2, (before, window - 1 - before), mode="reflect")
-    local = np.maximum(np.convolve(padded, np.full(window, 1.0 / window), "valid"), 1e-300)
-    relative = np.clip(local / np.exp(np.log(local).mean()), LEAST_SLACK, MOST_SLACK)
-    return np.interp(asked, targets[order], relative)

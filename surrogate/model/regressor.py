@@ -32,7 +32,7 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
     Args:
         folds: cross-validation folds, at least 2; as many networks are trained.
         width: of a network's residual stream.
-        steps: optimiser steps; None for as many as the rows are worth, 4,000 at most.
+        steps: optimiser steps; None for as many as the rows are worth, 2,500 at most.
         batch: rows of an optimiser step.
         process_points: most coalitions that a Gaussian process remembers. Prediction time grows
             with it.
