@@ -1,0 +1,31 @@
+"""What a method of repair is, and how one that a model does not admit is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from decoder.recovery.anatomy import Anatomy
+from decoder.recovery.path import Path
+from decoder.recovery.repaired import RepairedStream
+
+__all__ = ["Method"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to fit what is left to what was there.
+
+    Attributes:
+        name: what people call it.
+        source: where it is from.
+        refusal: `refusal(anatomy, path)` says why it cannot be done exactly; None where it can.
+        run: fits along the stream from left to right.
+        stock: the result is a stock checkpoint; otherwise matrices at the cuts stay beside it.
+    """
+
+    name: str
+    source: str
+    refusal: Callable[[Anatomy, Path], str | None]
+    run: Callable[[RepairedStream], None]
+    stock: bool = True
