@@ -8,12 +8,14 @@ parallel only even positions are states of the stream.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from decoder.model.branches import Branches, State, find_branches, run_attention, run_mlp, run_whole
+from decoder.model.lm_head import LinearLMHead, linear_lm_head
 from decoder.model.structure import find_stack
 from decoder.model.trace import LayerCall, record
 from decoder.surgery.probe import probe_tokens
@@ -21,7 +23,7 @@ from decoder.surgery.probe import probe_tokens
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Anatomy", "Writer", "half_name"]
+__all__ = ["Anatomy", "Reader", "Writer", "half_name"]
 
 _EXACT = 1e-3  # relative error up to which an answer counts as linear, in float32
 
@@ -58,6 +60,21 @@ class Writer:
         return matrix.shape[0] if self.transposed else matrix.shape[1]
 
 
+@dataclass(frozen=True)
+class Reader:
+    """A projection by which a half reads what the norm makes of the residual stream.
+
+    Attributes:
+        module: the projection.
+        weight: full name of its weight.
+        transposed: the weight is [inputs, outputs] and not [outputs, inputs].
+    """
+
+    module: nn.Module
+    weight: str
+    transposed: bool
+
+
 class Anatomy:
     """The halves and writers of a model, found where they are asked for, each once.
 
@@ -86,6 +103,7 @@ class Anatomy:
         self.width = self.trace.inputs[0].shape[-1]
         self._branches: dict[int, Branches] = {}
         self._writers: dict[int, Writer | None] = {}
+        self._readers: dict[int, tuple[Reader, ...]] = {}
 
     def branches(self, layer: int) -> Branches:
         """The two halves of a layer.
@@ -130,13 +148,112 @@ class Anatomy:
             self._writers[half] = self._find(half)
         return self._writers[half]
 
+    @cached_property
     @torch.inference_mode()
-    def _find(self, half: int) -> Writer | None:
+    def head(self) -> LinearLMHead | None:
+        """The model's way to logits, where it is norms and then one projection."""
+        last_BTD = self.trace.inputs[-1]
+        return linear_lm_head(self.model, self.stack, self.returns, self.tokens_BT, last_BTD)
+
+    @property
+    def head_name(self) -> str | None:
+        """Full name of the weight of a head as in `head`; None for others."""
+        own = self.model.get_output_embeddings()
+        if (
+            self.head is None
+            or own is None
+            or own.weight.data_ptr() != self.head.weight_VD.data_ptr()
+        ):
+            return None
+        named = self.model.named_modules(remove_duplicate=False)
+        return next(f"{name}.weight" for name, module in named if module is own)
+
+    @property
+    def tied(self) -> bool:
+        """Whether the head's weight is the embedding's."""
+        own = self.model.get_output_embeddings()
+        return own is not None and own.weight is self.model.get_input_embeddings().weight
+
+    @cached_property
+    @torch.inference_mode()
+    def embeddings(self) -> tuple[str, ...]:
+        """Full names of the embeddings that the stream starts with, those of positions included."""
+        found: list[str] = []
+
+        def listen(name: str) -> Any:
+            def hook(module: nn.Module, args: Any, output: Any) -> None:
+                if isinstance(output, Tensor) and output.shape[-1] == self.width:
+                    found.append(f"{name}.weight")
+
+            return hook
+
+        inside = f"{self.stack.path}."
+        hooks = [
+            module.register_forward_hook(listen(name))
+            for name, module in self.model.named_modules()
+            if isinstance(module, nn.Embedding) and not name.startswith(inside)
+        ]
+        try:
+            self.model(input_ids=self.tokens_BT, use_cache=False)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return tuple(found)
+
+    @torch.inference_mode()
+    def readers(self, half: int) -> tuple[Reader, ...]:
+        """The projections that a half hands its input to, all of them the same numbers.
+
+        Nothing where something else reads that input too (a router, experts, a convolution).
+
+        Raises:
+            UnsupportedModel: the halves of its layer cannot be told.
+        """
+        if half not in self._readers:
+            self._readers[half] = self._find_readers(half)
+        return self._readers[half]
+
+    def _start(self, half: int) -> tuple[LayerCall, Branches, State]:
         layer, call = half // 2, self.trace.calls[half // 2]
         branches = self.branches(layer)
         state: State = (self.trace.inputs[layer],)
-        if half % 2:
-            state = run_attention(branches, call, state)
+        return call, branches, run_attention(branches, call, state) if half % 2 else state
+
+    def _find_readers(self, half: int) -> tuple[Reader, ...]:
+        call, branches, state = self._start(half)
+        calls = _projections(call.layer, branches, half, lambda: self.run(half, call, state))
+        if not calls:
+            return ()
+        first = calls[0][2]
+        found = []
+        for name, module, given, answer in calls:
+            if given.data_ptr() != first.data_ptr() or given.shape[-1] != first.shape[-1]:
+                continue
+            form = _form(module, given, answer)
+            if form is None or given.shape[-1] != self.width:
+                return ()
+            path = f"{self.stack.path}.{half // 2}.{name}.weight"
+            found.append(Reader(module, path, form))
+        # With their weights zero a half must not see its input any more.
+        kept = [(reader.module.weight, reader.module.weight.data) for reader in found]
+        other = (state[0].flip(-1), *state[1:])
+        try:
+            for parameter, value in kept:
+                parameter.data = torch.zeros_like(value)
+            one, two = self.run(half, call, state)[0], self.run(half, call, other)[0]
+        finally:
+            for parameter, value in kept:
+                parameter.data = value
+        if self.joined(half // 2):
+            return tuple(found)
+        blind = (one - state[0]) - (two - other[0])
+        limit = 16 * torch.finfo(one.dtype).eps * float(one.float().abs().max())
+        return tuple(found) if float(blind.float().abs().max()) <= limit else ()
+
+    @torch.inference_mode()
+    def _find(self, half: int) -> Writer | None:
+        layer = half // 2
+        call, branches, state = self._start(half)
         calls = _projections(call.layer, branches, half, lambda: self.run(half, call, state))
         before = self.run(half, call, state)[0]
         for name, module, given, answer in reversed(calls):

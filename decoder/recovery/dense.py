@@ -7,7 +7,6 @@ were reached are kept, and every method and every set that is fitted on the same
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,5 +125,3 @@ class DenseStream:
     def hidden(self, position: int) -> list[Tensor]:
         """The first member of each state: hidden states [B, T, D]."""
         return [state[0] for state in self.at(position)]
-
-

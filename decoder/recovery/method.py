@@ -22,6 +22,7 @@ class Method:
         refusal: `refusal(anatomy, path)` says why it cannot be done exactly; None where it can.
         run: fits along the stream from left to right.
         stock: the result is a stock checkpoint; otherwise matrices at the cuts stay beside it.
+        head: it gives the head new values, and a weight of its own where it is tied.
     """
 
     name: str
@@ -29,3 +30,4 @@ class Method:
     refusal: Callable[[Anatomy, Path], str | None]
     run: Callable[[RepairedStream], None]
     stock: bool = True
+    head: bool = False

@@ -5,7 +5,16 @@ from __future__ import annotations
 import difflib
 
 from decoder.errors import RepairError
-from decoder.recovery import down_projection, none, replace_me, sequential
+from decoder.recovery import (
+    boundary,
+    down_projection,
+    linear_patch,
+    none,
+    readers,
+    replace_me,
+    scalar,
+    sequential,
+)
 from decoder.recovery.anatomy import Anatomy
 from decoder.recovery.method import Method
 from decoder.recovery.path import Path
@@ -18,11 +27,18 @@ METHODS: dict[str, Method] = {
         none.METHOD,
         *down_projection.METHODS,
         sequential.METHOD,
+        *readers.METHODS,
         replace_me.METHOD,
+        scalar.METHOD,
+        boundary.METHOD,
+        linear_patch.METHOD,
         replace_me.PUBLISHED,
+        scalar.PUBLISHED,
     )
 }
 """In the order in which they are shown."""
+
+_COMPARED = (replace_me.PUBLISHED, scalar.PUBLISHED)
 
 
 def find_method(name: str) -> Method:
@@ -37,17 +53,19 @@ def find_method(name: str) -> Method:
     raise RepairError(f"method {name}: unknown; choose {', '.join(near)} or auto")
 
 
-def admitted(anatomy: Anatomy, path: Path) -> tuple[str, ...]:
+def admitted(anatomy: Anatomy, path: Path, *, untie: bool = False) -> tuple[str, ...]:
     """Names of the methods whose result is exact in stock weights, "none" first.
 
     Args:
         anatomy: of the model.
         path: what remains of it.
+        untie: those too that give a tied head a weight of its own.
     """
     return tuple(
         name
         for name, method in METHODS.items()
         if method.stock
-        and name != replace_me.PUBLISHED.name
+        and method not in _COMPARED
+        and (untie or not method.head or not anatomy.tied)
         and method.refusal(anatomy, path) is None
     )

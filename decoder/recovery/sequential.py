@@ -26,6 +26,4 @@ def _run(stream: RepairedStream) -> None:
         stream.fit(half)
 
 
-METHOD = Method(
-    "sequential", "ridge regression of each projection in turn", _refusal, _run
-)
+METHOD = Method("sequential", "ridge regression of each projection in turn", _refusal, _run)

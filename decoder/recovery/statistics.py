@@ -2,7 +2,8 @@
 
 A few positions of real models, the first ones above all, hold activations a hundred times as large
 as all others (Sun et al., "Massive Activations in Large Language Models", arXiv 2402.17762). Least
-squares would fit nothing else, so positions whose norm is far beyond the median are left out.
+squares would fit nothing else, so positions whose norm is far beyond the median are left out of the
+targets; what the fit adds there is to be nothing, which it would not be of itself.
 """
 
 from __future__ import annotations
@@ -48,13 +49,15 @@ class Sums:
         cross: [2, F, D], sums of z r'.
         square: [2], sums of r'r.
         tokens: [2], how many tokens.
-        left_out: tokens with massive activations, which are in no sum.
+        fixed: [F, F], sums of z z' of massive activations, which the fit is to leave as they are.
+        left_out: how many they are; they are in no other sum.
     """
 
     gram: Tensor
     cross: Tensor
     square: Tensor
     tokens: list[int]
+    fixed: Tensor
     left_out: int = 0
 
     @classmethod
@@ -70,7 +73,13 @@ class Sums:
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(shape, dtype=torch.float64, device=device)
 
-        return cls(zeros(2, inputs, inputs), zeros(2, inputs, outputs), zeros(2), [0, 0])
+        return cls(
+            zeros(2, inputs, inputs),
+            zeros(2, inputs, outputs),
+            zeros(2),
+            [0, 0],
+            zeros(inputs, inputs),
+        )
 
     def add(
         self, inputs_BTF: Tensor, missing_BTD: Tensor, out_BT: Tensor, first: int, what: str
@@ -80,7 +89,7 @@ class Sums:
         Args:
             inputs_BTF: z.
             missing_BTD: r.
-            out_BT: bool, positions to leave out.
+            out_BT: bool, positions whose answers are to stay as they are.
             first: number of the batch's first sequence.
             what: names the place in an error.
 
@@ -94,7 +103,10 @@ class Sums:
                 f"{what}: {share:.1%} of the tokens have states that are not finite; use "
                 "--dtype float32 or another text"
             )
-        self.left_out += int(out_BT.sum())
+        if bool(out_BT.any()):
+            z = inputs_BTF[out_BT].double()
+            self.fixed.addmm_(z.T, z)
+            self.left_out += len(z)
         for row in range(2):
             rows_B = torch.arange(first, first + len(out_BT), device=out_BT.device)
             chosen = ~out_BT & ((rows_B % _HELD == _HELD - 1) == bool(row))[:, None]

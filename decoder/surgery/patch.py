@@ -107,10 +107,13 @@ def patched(
         yield
         return
     values = _checked(model, patch, patches)
-    with _untied(model, values), changed(
-        (parameter, partial(_like, values[name], parameter))
-        for name, parameter in model.named_parameters(remove_duplicate=False)
-        if name in values
+    with (
+        _untied(model, values),
+        changed(
+            (parameter, partial(_like, values[name], parameter))
+            for name, parameter in model.named_parameters(remove_duplicate=False)
+            if name in values
+        ),
     ):
         yield
 
