@@ -21,6 +21,8 @@ from decoder.surgery.weights import changed
 
 __all__ = ["RepairedStream"]
 
+_KEPT = 0.25  # of the memory that is left may go to what a projection is given
+
 
 class RepairedStream:
     """Runs what remains over the calibration text and fits weights where it is told to.
@@ -146,6 +148,9 @@ class RepairedStream:
         self.advance(half)
         check_room(inputs, self.anatomy.width, self.dense.free, what)
         sums = Sums.empty(inputs, self.anatomy.width, wanted[0].device)
+        # What the projection is given is kept where it fits, so that the half need not run again.
+        keeps = self.dense.tokens * inputs * 4 < _KEPT * self.dense.free
+        kept: list[tuple[Tensor, Tensor]] = []
         for batch, target_BTD, (after, given) in zip(
             self.dense.batches, wanted, self._run(half, listen=writer), strict=True
         ):
@@ -158,12 +163,20 @@ class RepairedStream:
             if answers:
                 given_BTF = self._answers(writer, given_BTF)
             sums.add(given_BTF, missing_BTD, out_BT, batch.first, what)
+            if keeps:
+                kept.append((after[0], given_BTF))
         self.left_out = max(self.left_out, sums.left_out)
         found = fit_ridge(sums, FEW_TOKENS if warning else STRENGTHS)
         if answers:
             self._map(writer, found.matrix)
         else:
             self._add(writer, found.matrix)
+        if keeps:
+            more = (writer.multiplier * found.matrix).float()
+            self.states = [
+                ((after.float() + given.float() @ more).to(after.dtype),) for after, given in kept
+            ]
+            self._next += 1
         return found.explained
 
     def fit_readers(self, half: int) -> float:
