@@ -18,6 +18,7 @@ from decoder.model.branches import Branches, State, find_branches, run_attention
 from decoder.model.lm_head import LinearLMHead, linear_lm_head
 from decoder.model.structure import find_stack
 from decoder.model.trace import LayerCall, record
+from decoder.recovery.norm import Norm, plain_norm
 from decoder.surgery.probe import probe_tokens
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class Anatomy:
         self._branches: dict[int, Branches] = {}
         self._writers: dict[int, Writer | None] = {}
         self._readers: dict[int, tuple[Reader, ...]] = {}
+        self._norms: dict[int, Norm | None] = {}
 
     def branches(self, layer: int) -> Branches:
         """The two halves of a layer.
@@ -212,6 +214,43 @@ class Anatomy:
         if half not in self._readers:
             self._readers[half] = self._find_readers(half)
         return self._readers[half]
+
+    @torch.inference_mode()
+    def norm(self, half: int) -> Norm | None:
+        """The norm that a half's readers stand behind; None where it is no plain RMS norm.
+
+        Raises:
+            UnsupportedModel: the halves of its layer cannot be told.
+        """
+        if half not in self._norms:
+            readers = self.readers(half)
+            self._norms[half] = self._find_norm(half, readers[0]) if readers else None
+        return self._norms[half]
+
+    def _find_norm(self, half: int, reader: Reader) -> Norm | None:
+        call, _, state = self._start(half)
+        heard: list[tuple[str, nn.Module, Tensor]] = []
+        given: list[Tensor] = []
+
+        def listen(name: str) -> Any:
+            return lambda module, args, output: heard.append((name, module, output))
+
+        hooks = [
+            module.register_forward_hook(listen(name))
+            for name, module in call.layer.named_modules()
+            if getattr(getattr(module, "weight", None), "ndim", 0) == 1
+        ]
+        hooks.append(reader.module.register_forward_pre_hook(lambda m, args: given.append(args[0])))
+        try:
+            self.run(half, call, state)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        for name, module, output in heard:
+            if output.data_ptr() == given[-1].data_ptr() and output.shape == given[-1].shape:
+                path = f"{self.stack.path}.{half // 2}.{name}"
+                return plain_norm(module, f"{path}.weight")
+        return None
 
     def _start(self, half: int) -> tuple[LayerCall, Branches, State]:
         layer, call = half // 2, self.trace.calls[half // 2]

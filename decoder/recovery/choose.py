@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,7 @@ from decoder.recovery.methods import admitted, find_method
 from decoder.recovery.modules import repaired
 from decoder.recovery.path import find_path
 from decoder.recovery.repair import Repair, fit_to
-from decoder.surgery.edit import Edit
+from decoder.surgery.edit import Edit, canonical
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -52,11 +52,12 @@ class ChosenRepair:
     """The repair that compared best.
 
     Attributes:
-        repair: as fitted on two thirds of the text; "none" where no method is better.
+        repair: of the best method, fitted on the whole text unless that was not wanted; "none"
+            where no method is better.
         deleted: cost of the set without repair, on the third that compares, in nats.
         cost: cost with it.
         tried: every method, the best first.
-        fitted_tokens: tokens that methods were fitted on.
+        fitted_tokens: tokens that methods were fitted on to be compared.
         compared_tokens: tokens that they were compared on.
     """
 
@@ -98,6 +99,7 @@ def choose_repair(
     methods: Sequence[str] | None = None,
     *,
     untie: bool = False,
+    refit: bool = True,
     stored: torch.dtype | None = None,
     memory: float | None = None,
     progress: Callable[[TriedRepair], None] | None = None,
@@ -114,6 +116,8 @@ def choose_repair(
         methods: names to choose from, "none" is always among them; all that are exact in stock
             weights when omitted.
         untie: let methods give a tied head a weight of its own.
+        refit: fit the best method once more, on the whole text; every fit gets better with more
+            tokens, and what it was compared on is needed no more.
         stored: type that the weights will be stored in; the model's own when omitted.
         memory: most GiB to use in all; a share of what is free when omitted.
         progress: told of every method when it has been tried.
@@ -124,9 +128,16 @@ def choose_repair(
         TextError: the tokens are not the model's.
         UnsupportedModel: its layers or their halves cannot be told.
     """
+    edits = canonical(edits)
     fitted_ST, compared_ST = split_sequences(np.asarray(tokens_ST))
     dense = DenseStream(Anatomy(model), fitted_ST, memory=memory)
-    return choose_on(dense, edits, compared_ST, methods, untie, stored, progress)
+    found = choose_on(dense, edits, compared_ST, methods, untie, stored, progress)
+    if not refit or found.repair.method == "none":
+        return found
+    anatomy = dense.anatomy
+    del dense
+    every = DenseStream(anatomy, np.asarray(tokens_ST), memory=memory)
+    return replace(found, repair=fit_to(every, edits, found.repair.method, stored))
 
 
 def choose_on(
@@ -138,7 +149,7 @@ def choose_on(
     stored: torch.dtype | None = None,
     progress: Callable[[TriedRepair], None] | None = None,
 ) -> ChosenRepair:
-    """Choose as `choose_repair` does, with a dense stream that is shared with other sets.
+    """Choose as `choose_repair` does, on a dense stream that other sets share, without refitting.
 
     Args:
         dense: over the sequences that fit.

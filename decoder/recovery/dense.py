@@ -57,6 +57,7 @@ class DenseStream:
         batches: the text.
         tokens: how many tokens it has.
         bound: most bytes to use in all.
+        bytes: that the states of all tokens take at one position.
 
     Raises:
         RepairError: the tokens are no whole numbers [S, T], or their states do not fit in memory.
@@ -77,15 +78,15 @@ class DenseStream:
         self.anatomy = anatomy
         self.tokens = ids.size
         self.bound = default_bound(model.device) if memory is None else int(memory * _GIB)
-        self._bytes = ids.size * anatomy.width * model.dtype.itemsize
+        self.bytes = ids.size * anatomy.width * model.dtype.itemsize
         free = self.free
-        if 4 * self._bytes > free:
+        if 4 * self.bytes > free:
             raise RepairError(
                 f"memory: the states of {ids.size:,} tokens take "
-                f"{4 * self._bytes / _GIB:.2f} GiB and {max(free, 0) / _GIB:.2f} are left; "
+                f"{4 * self.bytes / _GIB:.2f} GiB and {max(free, 0) / _GIB:.2f} are left; "
                 "give more memory or fewer tokens"
             )
-        self._keeps = self._bytes * (2 * anatomy.depth + 1) <= 0.5 * free
+        self._keeps = self.bytes * (2 * anatomy.depth + 1) <= 0.5 * free
         rows = max(1, _BATCH_TOKENS.get(model.device.type, 2048) // ids.shape[1])
         self.batches: list[DenseBatch] = []
         self._states: dict[int, list[State]] = {0: []}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from decoder.recovery.anatomy import Anatomy
 from decoder.recovery.path import Path
 from decoder.recovery.repaired import RepairedStream
+from decoder.surgery.edit import Edits
 
 __all__ = ["Method"]
 
@@ -23,6 +24,8 @@ class Method:
         run: fits along the stream from left to right.
         stock: the result is a stock checkpoint; otherwise matrices at the cuts stay beside it.
         head: it gives the head new values, and a weight of its own where it is tied.
+        variants: `variants(anatomy, path)` gives other edits to run on, of which the one is kept
+            that leaves least missing; None where it runs on the edits that are given.
     """
 
     name: str
@@ -31,3 +34,4 @@ class Method:
     run: Callable[[RepairedStream], None]
     stock: bool = True
     head: bool = False
+    variants: Callable[[Anatomy, Path], Sequence[Edits]] | None = None

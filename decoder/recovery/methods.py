@@ -7,11 +7,13 @@ import difflib
 from decoder.errors import RepairError
 from decoder.recovery import (
     boundary,
+    bridge,
     down_projection,
     linear_patch,
     none,
     readers,
     replace_me,
+    rotation,
     scalar,
     sequential,
 )
@@ -30,6 +32,8 @@ METHODS: dict[str, Method] = {
         *readers.METHODS,
         replace_me.METHOD,
         scalar.METHOD,
+        *rotation.METHODS,
+        bridge.METHOD,
         boundary.METHOD,
         linear_patch.METHOD,
         replace_me.PUBLISHED,
@@ -56,6 +60,8 @@ def find_method(name: str) -> Method:
 def admitted(anatomy: Anatomy, path: Path, *, untie: bool = False) -> tuple[str, ...]:
     """Names of the methods whose result is exact in stock weights, "none" first.
 
+    A bridge is not among them: it keeps more than was asked for, and is chosen by name alone.
+
     Args:
         anatomy: of the model.
         path: what remains of it.
@@ -66,6 +72,7 @@ def admitted(anatomy: Anatomy, path: Path, *, untie: bool = False) -> tuple[str,
         for name, method in METHODS.items()
         if method.stock
         and method not in _COMPARED
+        and method.variants is None
         and (untie or not method.head or not anatomy.tied)
         and method.refusal(anatomy, path) is None
     )

@@ -33,7 +33,8 @@ class Repair:
 
     Attributes:
         method: name of the method, "none" where nothing was fitted.
-        edits: what makes the smaller model, the patch included, in canonical order.
+        edits: what makes the smaller model, the patch included, in canonical order. A bridge
+            keeps a half that the edits given remove.
         patches: values of the patch, for `decoder.surgery.apply.applied` and
             `decoder.surgery.export.write`.
         notes: warnings and what was done, one line each.
@@ -101,13 +102,18 @@ def fit_to(
         left = ", ".join(admitted(anatomy, path))
         raise RepairError(f"method {method}: {why} (model type {kind}); methods left: {left}")
     start = time.perf_counter()
-    stream = RepairedStream(dense, path)
-    chosen.run(stream)
+    streams = [RepairedStream(dense, path)]
+    if chosen.variants is not None:
+        others = chosen.variants(anatomy, path)
+        streams = [RepairedStream(dense, find_path(other, anatomy.depth)) for other in others]
+    for stream in streams:
+        chosen.run(stream)
+    stream = min(streams, key=lambda one: one.missing)
     patches = stream.patches(stored)
     added = [make_patch(patches)] if patches else []
     return Repair(
         method,
-        canonical([*path.edits, *added]),
+        canonical([*stream.path.edits, *added]),
         patches,
         tuple(stream.warnings),
         time.perf_counter() - start,

@@ -41,6 +41,7 @@ class RepairedStream:
         values: new values of parameters in float32, by name.
         warnings: what a person should know, one line each.
         left_out: tokens with massive activations in the fit that has most of them.
+        missing: squares of the dense stream that the fits leave unexplained, summed over fits.
         modules: matrices at cuts that no weight holds, by the position of the cut's end.
         states: where the stream stands, one state a batch, before the next kept half.
     """
@@ -52,6 +53,7 @@ class RepairedStream:
         self.values: dict[str, Tensor] = {}
         self.warnings: list[str] = []
         self.left_out = 0
+        self.missing = 0.0
         self.modules: dict[int, Tensor] = {}
         self._parameters = dict(self.anatomy.model.named_parameters(remove_duplicate=False))
         self._next = 0
@@ -67,6 +69,18 @@ class RepairedStream:
     @states.setter
     def states(self, states: list[State]) -> None:
         self._states = states
+
+    def fork(self, path: Path) -> RepairedStream:
+        """Make a stream that stands where this one does and goes on by itself.
+
+        Args:
+            path: what remains; the same as here up to where this stream stands.
+        """
+        other = RepairedStream(self.dense, path)
+        other.values = dict(self.values)
+        other.warnings = list(self.warnings)
+        other._states, other._next = self._states, self._next
+        return other
 
     def value(self, name: str) -> Tensor:
         """A parameter's new value, or its own, in float32."""
@@ -167,6 +181,7 @@ class RepairedStream:
                 kept.append((after[0], given_BTF))
         self.left_out = max(self.left_out, sums.left_out)
         found = fit_ridge(sums, FEW_TOKENS if warning else STRENGTHS)
+        self.missing += (1 - found.explained) * float(sums.square.sum())
         if answers:
             self._map(writer, found.matrix)
         else:

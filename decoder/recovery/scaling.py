@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from decoder.recovery.anatomy import Anatomy
+from decoder.recovery.norm import offset
 from decoder.surgery.patch import make_patch, patched
 
 __all__ = ["norm_for_scale", "scaled_names", "scales"]
@@ -62,30 +63,11 @@ def norm_for_scale(anatomy: Anatomy, scale: float) -> dict[str, Tensor] | None:
     if not isinstance(weight, nn.Parameter) or weight.ndim != 1:
         return None
     path = names[id(norm)]
-    found = {f"{path}.weight": (weight.float() + _offset(norm)) / scale - _offset(norm)}
+    found = {f"{path}.weight": (weight.float() + offset(norm)) / scale - offset(norm)}
     bias = getattr(norm, "bias", None)
     if isinstance(bias, nn.Parameter):
         found[f"{path}.bias"] = bias.float() / scale
     return found
-
-
-def _offset(norm: Any) -> float:
-    """What a norm adds to its weight (1 in Gemma)."""
-    weight = norm.weight
-    probe = torch.linspace(-1, 1, len(weight), device=weight.device, dtype=weight.dtype)[None]
-    with torch.inference_mode():
-        own = norm(probe).float()
-        kept, weight.data = weight.data, torch.zeros_like(weight.data)
-        try:
-            without = norm(probe).float()
-        finally:
-            weight.data = kept
-    bias = getattr(norm, "bias", None)
-    if bias is not None:
-        own, without = own - bias.float(), without - bias.float()
-    return (
-        0.0 if float(without.abs().max()) < 1e-6 * float(own.abs().max().clamp_min(1e-3)) else 1.0
-    )
 
 
 def scales(anatomy: Anatomy) -> bool:
