@@ -332,7 +332,8 @@ def _projections(
     def listen(name: str, module: nn.Module) -> Any:
         def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             if args and isinstance(args[0], Tensor) and isinstance(output, Tensor):
-                heard.append((name, module, args[0], output))
+                # A layer may add to an answer in place afterwards.
+                heard.append((name, module, args[0], output.clone()))
 
         return module.register_forward_hook(hook)
 

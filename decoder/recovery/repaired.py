@@ -198,8 +198,9 @@ class RepairedStream:
         """Fit the projections that a kept half reads by, so that they answer what the dense do.
 
         What the norm makes of the stream is mapped to what it makes of the dense one, and the map
-        is folded into every projection that reads it. All norms are alike after it, so no position
-        is left out: attention to a massive first position lives by its keys.
+        is folded into every projection that reads it. No position is left out, since attention to
+        a massive first position lives by its keys, but rows count by 1 / |n|: a few families read
+        the stream without a norm.
 
         Args:
             half: which; it must have readers.
@@ -228,7 +229,9 @@ class RepairedStream:
             hidden = state[1] if whole and len(state) == 3 else state[0]
             given = self._read(half, batch.calls[layer], (hidden,))
             given = given.reshape(*hidden.shape[:2], -1)
-            missing = target.reshape(given.shape).float() - given.float()
+            given, target = given.float(), target.reshape(given.shape).float()
+            weight = 1 / target.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+            given, missing = given * weight, (target - given) * weight
             none = torch.zeros(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
             sums.add(given, missing, none, batch.first, what)
         found = fit_ridge(sums, FEW_TOKENS if warning else STRENGTHS)
