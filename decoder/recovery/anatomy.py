@@ -1,13 +1,11 @@
 """Which projection each half of a layer writes into the residual stream by, seen from what it does.
 
-Halves are numbered through the depth: 2 l is the attention of layer l and 2 l + 1 its MLP. Half h
-leads from position h of the residual stream to position h + 1; in layers whose halves run in
-parallel only even positions are states of the stream.
+Half h (see `decoder.recovery.projections`) leads from position h of the stream to position h + 1;
+in layers whose halves run in parallel only even positions are states of the stream.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,61 +17,19 @@ from decoder.model.lm_head import LinearLMHead, linear_lm_head
 from decoder.model.structure import find_stack
 from decoder.model.trace import LayerCall, record
 from decoder.recovery.norm import Norm, plain_norm
+from decoder.recovery.projections import (
+    EXACT,
+    Reader,
+    Writer,
+    heard_projections,
+    projection_form,
+)
 from decoder.surgery.probe import probe_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Anatomy", "Reader", "Writer", "half_name"]
-
-_EXACT = 1e-3  # relative error up to which an answer counts as linear, in float32
-
-
-def half_name(half: int) -> str:
-    """What people call a half: "L4.attn", "L4.mlp"."""
-    return f"L{half // 2}.{'mlp' if half % 2 else 'attn'}"
-
-
-@dataclass(frozen=True)
-class Writer:
-    """The projection by which a half writes into the residual stream, exactly linearly.
-
-    Attributes:
-        half: whose it is.
-        module: the projection.
-        weight: full name of its weight.
-        bias: full name of its bias; None where it has none.
-        transposed: the weight is [inputs, outputs] and not [outputs, inputs].
-        multiplier: what the layer multiplies its answer by before adding it to the stream.
-    """
-
-    half: int
-    module: nn.Module
-    weight: str
-    bias: str | None
-    transposed: bool
-    multiplier: float
-
-    @property
-    def inputs(self) -> int:
-        """Numbers that the projection is given for a token."""
-        matrix: Any = self.module.weight
-        return matrix.shape[0] if self.transposed else matrix.shape[1]
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A projection by which a half reads what the norm makes of the residual stream.
-
-    Attributes:
-        module: the projection.
-        weight: full name of its weight.
-        transposed: the weight is [inputs, outputs] and not [outputs, inputs].
-    """
-
-    module: nn.Module
-    weight: str
-    transposed: bool
+__all__ = ["Anatomy"]
 
 
 class Anatomy:
@@ -260,7 +216,7 @@ class Anatomy:
 
     def _find_readers(self, half: int) -> tuple[Reader, ...]:
         call, branches, state = self._start(half)
-        calls = _projections(call.layer, branches, half, lambda: self.run(half, call, state))
+        calls = heard_projections(call.layer, branches, half, lambda: self.run(half, call, state))
         if not calls:
             return ()
         first = calls[0][2]
@@ -268,7 +224,7 @@ class Anatomy:
         for name, module, given, answer in calls:
             if given.data_ptr() != first.data_ptr() or given.shape[-1] != first.shape[-1]:
                 continue
-            form = _form(module, given, answer)
+            form = projection_form(module, given, answer)
             if form is None or given.shape[-1] != self.width:
                 return ()
             path = f"{self.stack.path}.{half // 2}.{name}.weight"
@@ -293,10 +249,10 @@ class Anatomy:
     def _find(self, half: int) -> Writer | None:
         layer = half // 2
         call, branches, state = self._start(half)
-        calls = _projections(call.layer, branches, half, lambda: self.run(half, call, state))
+        calls = heard_projections(call.layer, branches, half, lambda: self.run(half, call, state))
         before = self.run(half, call, state)[0]
         for name, module, given, answer in reversed(calls):
-            form = _form(module, given, answer)
+            form = projection_form(module, given, answer)
             if form is None or answer.shape[-1] != self.width:
                 continue
             noise = torch.randn(answer.shape, generator=torch.Generator().manual_seed(0))
@@ -308,7 +264,7 @@ class Anatomy:
                 handle.remove()
             flat = noise.flatten(0, -2).float()
             multiplier = float((moved * flat).sum() / (flat * flat).sum())
-            precise = max(_EXACT, 4 * torch.finfo(answer.dtype).eps)
+            precise = max(EXACT, 4 * torch.finfo(answer.dtype).eps)
             if multiplier and (moved - multiplier * flat).norm() <= precise * moved.norm():
                 path = f"{self.stack.path}.{layer}.{name}"
                 bias = getattr(module, "bias", None)
@@ -321,50 +277,3 @@ class Anatomy:
                     round(multiplier, 6),
                 )
         return None
-
-
-def _projections(
-    layer: nn.Module, branches: Branches, half: int, run: Any
-) -> list[tuple[str, nn.Module, Tensor, Tensor]]:
-    """Modules of a half that hold one matrix, in call order, with what they got and answered."""
-    heard: list[tuple[str, nn.Module, Tensor, Tensor]] = []
-
-    def listen(name: str, module: nn.Module) -> Any:
-        def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            if args and isinstance(args[0], Tensor) and isinstance(output, Tensor):
-                # A layer may add to an answer in place afterwards.
-                heard.append((name, module, args[0], output.clone()))
-
-        return module.register_forward_hook(hook)
-
-    hooks = []
-    for part in branches.mlp if half % 2 else branches.attention:
-        for name, module in layer.get_submodule(part).named_modules():
-            weight = getattr(module, "weight", None)
-            if isinstance(weight, Tensor) and weight.ndim == 2:
-                hooks.append(listen(f"{part}.{name}" if name else part, module))
-    try:
-        run()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return heard
-
-
-def _form(module: nn.Module, given: Tensor, answer: Tensor) -> bool | None:
-    """Whether a projection's weight is transposed; None where it is no plain projection."""
-    weight: Any = module.weight
-    bias: Any = getattr(module, "bias", None)
-    if not weight.is_floating_point():
-        return None
-    rows = given.flatten(0, -2).float()
-    wanted = answer.flatten(0, -2).float()
-    for transposed in (False, True):
-        matrix = weight.float() if transposed else weight.float().T
-        if matrix.shape != (rows.shape[1], wanted.shape[1]):
-            continue
-        own = rows @ matrix + (0 if bias is None else bias.float())
-        limit = max(_EXACT, 4 * torch.finfo(answer.dtype).eps)
-        if (own - wanted).norm() <= limit * wanted.norm():
-            return transposed
-    return None

@@ -17,6 +17,7 @@ from decoder.recovery.anatomy import Anatomy
 from decoder.recovery.method import Method
 from decoder.recovery.path import Path
 from decoder.recovery.places import fits_before, fits_from
+from decoder.recovery.reader_fits import fit_head, fit_readers
 from decoder.recovery.repaired import RepairedStream
 
 __all__ = ["METHODS"]
@@ -60,11 +61,11 @@ def _method(name: str, written: Places, *, head: bool = False) -> Method:
         fitted = {*written(stream.path, stream.anatomy)}
         for half in sorted(mapped | fitted):
             if half in mapped:
-                stream.fit_readers(half)
+                fit_readers(stream, half)
             if half in fitted:
                 stream.fit(half)
         if head:
-            stream.fit_head()
+            fit_head(stream)
 
     return Method(
         name, "a linear map folded into all that read the stream", refusal, run, head=head

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from decoder.model.branches import State
-from decoder.model.trace import LayerCall
-from decoder.recovery.anatomy import Writer, half_name
 from decoder.recovery.dense import DenseStream
 from decoder.recovery.path import Cut, Path
-from decoder.recovery.ridge import FEW_TOKENS, STRENGTHS, fit_ridge, gain
+from decoder.recovery.projections import Writer, half_name
+from decoder.recovery.ridge import FEW_TOKENS, STRENGTHS, fit_ridge
 from decoder.recovery.statistics import Sums, check_room, check_tokens, massive
 from decoder.surgery.weights import changed
 
@@ -157,7 +156,7 @@ class RepairedStream:
         assert target is not None
         inputs = self.anatomy.width if answers else writer.inputs
         what = f"{half_name(half)}, {writer.weight.rpartition('.')[0].rpartition('.')[2]}"
-        warning = self._warn(inputs, what)
+        warning = self.warn(inputs, what)
         wanted = self.dense.hidden(target)
         self.advance(half)
         check_room(inputs, self.anatomy.width, self.dense.free, what)
@@ -194,103 +193,23 @@ class RepairedStream:
             self._next += 1
         return found.explained
 
-    def fit_readers(self, half: int) -> float:
-        """Fit the projections that a kept half reads by, so that they answer what the dense do.
-
-        What the norm makes of the stream is mapped to what it makes of the dense one, and the map
-        is folded into every projection that reads it. No position is left out, since attention to
-        a massive first position lives by its keys, but rows count by 1 / |n|: a few families read
-        the stream without a norm.
+    def warn(self, inputs: int, what: str) -> bool:
+        """Refuse too few tokens for a fit, and note a warning where they are few.
 
         Args:
-            half: which; it must have readers.
+            inputs: numbers that the fit is given for a token.
+            what: names the place.
 
         Returns:
-            The share of the missing squares that the map explains on held-out sequences.
+            Whether they are few.
 
         Raises:
-            RepairError: too few tokens or too little memory, or states that are not finite.
+            RepairError: they are fewer than the inputs.
         """
-        readers = self.anatomy.readers(half)
-        width = self.anatomy.width
-        what = f"{half_name(half)}, its inputs"
-        warning = self._warn(width, what)
-        layer, whole = half // 2, self.anatomy.joined(half // 2) and half % 2 == 1
-        position = half - 1 if whole else half
-        wanted = self.dense.hidden(position)
-        dense = [
-            self._read(half, batch.calls[layer], (hidden,))
-            for batch, hidden in zip(self.dense.batches, wanted, strict=True)
-        ]
-        self.advance(half)
-        check_room(width, width, self.dense.free, what)
-        sums = Sums.empty(width, width, wanted[0].device)
-        for batch, state, target in zip(self.dense.batches, self.states, dense, strict=True):
-            hidden = state[1] if whole and len(state) == 3 else state[0]
-            given = self._read(half, batch.calls[layer], (hidden,))
-            given = given.reshape(*hidden.shape[:2], -1)
-            given, target = given.float(), target.reshape(given.shape).float()
-            weight = 1 / target.norm(dim=-1, keepdim=True).clamp_min(1e-6)
-            given, missing = given * weight, (target - given) * weight
-            none = torch.zeros(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
-            sums.add(given, missing, none, batch.first, what)
-        found = fit_ridge(sums, FEW_TOKENS if warning else STRENGTHS)
-        larger = gain(sums, found.matrix)
-        for reader in readers:
-            weight = self.value(reader.weight).double()
-            more = found.matrix @ weight if reader.transposed else weight @ found.matrix.T
-            self.values[reader.weight] = (larger * (weight + more)).float()
-        return found.explained
-
-    def fit_head(self) -> float:
-        """Fit the head so that it answers what it does to the dense stream.
-
-        Returns:
-            The share of the missing squares that its map explains on held-out sequences.
-
-        Raises:
-            RepairError: too few tokens or too little memory, or states that are not finite.
-        """
-        head, name, width = self.anatomy.head, self.anatomy.head_name, self.anatomy.width
-        assert head is not None
-        assert name is not None
-        warning = self._warn(width, "the head")
-        wanted = self.dense.hidden(self.path.end)
-        self.advance(self.path.end)
-        check_room(width, width, self.dense.free, "the head")
-        sums = Sums.empty(width, width, wanted[0].device)
-        for batch, state, target in zip(self.dense.batches, self.states, wanted, strict=True):
-            with torch.inference_mode():
-                given, answer = head.rows(state[0]), head.rows(target)
-            none = torch.zeros(given.shape[:2], dtype=torch.bool, device=given.device)
-            sums.add(given, answer.float() - given.float(), none, batch.first, "the head")
-        found = fit_ridge(sums, FEW_TOKENS if warning else STRENGTHS)
-        weight = self.value(name).double()
-        weight = gain(sums, found.matrix) * (weight + weight @ found.matrix.T)
-        self.values[name] = weight.float()
-        return found.explained
-
-    def _warn(self, inputs: int, what: str) -> bool:
         warning = check_tokens(self.dense.tokens, inputs, what)
         if warning:
             self.warnings.append(warning)
         return warning is not None
-
-    def _read(self, half: int, call: LayerCall, state: State) -> Tensor:
-        """What the readers of a half are given; the half stops there."""
-        given: list[Tensor] = []
-
-        def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
-            given.append(args[0])
-            raise _Reached
-
-        handle = self.anatomy.readers(half)[0].module.register_forward_pre_hook(hook)
-        try:
-            with suppress(_Reached):
-                self.anatomy.run(half, call, state)
-        finally:
-            handle.remove()
-        return given[0]
 
     def _add(self, writer: Writer, matrix_FD: Tensor) -> None:
         """Add a matrix to a projection's own."""
@@ -333,10 +252,6 @@ class RepairedStream:
             for name in names
         ):
             yield
-
-
-class _Reached(Exception):
-    """Ends a half before its projections."""
 
 
 @contextmanager
