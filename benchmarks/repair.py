@@ -34,9 +34,9 @@ from benchmarks.support.report_bars import Bar, write
 from decoder import ModelError, ModelSpec, TextError, load_model, load_tokenizer
 from decoder.data.text import cut_sequences, read_file, tokenise
 from decoder.model.loading import stored_dtype
-from decoder.recovery.anatomy import Anatomy
 from decoder.recovery.choose import ChosenRepair, choose_on, split_sequences
-from decoder.recovery.dense import DenseStream
+from decoder.recovery.fitting.anatomy import Anatomy
+from decoder.recovery.fitting.dense import DenseStream
 from decoder.recovery.loss import sequence_losses
 from decoder.recovery.modules import repaired
 from decoder.recovery.repair import Repair, fit_to

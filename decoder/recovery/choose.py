@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Float64, Int
 
 from decoder.errors import RepairError
-from decoder.recovery.anatomy import Anatomy
-from decoder.recovery.dense import DenseStream
+from decoder.recovery.fitting.anatomy import Anatomy
+from decoder.recovery.fitting.dense import DenseStream
+from decoder.recovery.fitting.path import find_path
 from decoder.recovery.loss import sequence_losses
-from decoder.recovery.methods import admitted, find_method
+from decoder.recovery.methods.catalog import admitted, find_method
 from decoder.recovery.modules import repaired
-from decoder.recovery.path import find_path
 from decoder.recovery.repair import Repair, fit_to
 from decoder.surgery.edit import Edit, canonical
 

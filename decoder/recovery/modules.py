@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from decoder.model.structure import find_stack
-from decoder.recovery.path import find_path
+from decoder.recovery.fitting.path import find_path
 from decoder.surgery.apply import applied
 from decoder.surgery.edit import Edits, Patch
 

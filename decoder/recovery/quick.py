@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int
 
-from decoder.recovery.anatomy import Anatomy
-from decoder.recovery.dense import DenseStream
+from decoder.recovery.fitting.anatomy import Anatomy
+from decoder.recovery.fitting.dense import DenseStream
+from decoder.recovery.fitting.path import Cut, Path, find_path
+from decoder.recovery.fitting.repaired import RepairedStream
 from decoder.recovery.loss import sequence_losses
+from decoder.recovery.methods.places import fits_after, fits_before
 from decoder.recovery.modules import repaired
-from decoder.recovery.path import Cut, Path, find_path
-from decoder.recovery.places import fits_after, fits_before
 from decoder.recovery.repair import Repair
-from decoder.recovery.repaired import RepairedStream
 from decoder.surgery.edit import Edit, canonical
 from decoder.surgery.patch import make_patch
 

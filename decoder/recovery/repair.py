@@ -13,11 +13,11 @@ from jaxtyping import Int
 from torch import Tensor
 
 from decoder.errors import RepairError
-from decoder.recovery.anatomy import Anatomy
-from decoder.recovery.dense import DenseStream
-from decoder.recovery.methods import admitted, find_method
-from decoder.recovery.path import find_path
-from decoder.recovery.repaired import RepairedStream
+from decoder.recovery.fitting.anatomy import Anatomy
+from decoder.recovery.fitting.dense import DenseStream
+from decoder.recovery.fitting.path import find_path
+from decoder.recovery.fitting.repaired import RepairedStream
+from decoder.recovery.methods.catalog import admitted, find_method
 from decoder.surgery.edit import Edit, Edits, canonical
 from decoder.surgery.patch import make_patch
 
@@ -68,7 +68,7 @@ def fit_repair(
         model: the original.
         edits: what makes the smaller model, without merges and patches.
         tokens_ST: the calibration text.
-        method: a name of `decoder.recovery.methods.METHODS`.
+        method: a name of `decoder.recovery.methods.catalog.METHODS`.
         stored: type that the weights will be stored in, which fitted ones are rounded to once;
             the model's own when omitted.
         memory: most GiB to use in all; a share of what is free when omitted.

@@ -10,14 +10,14 @@ import torch
 
 from decoder import ModelSpec, find_stack
 from decoder.errors import RepairError
-from decoder.recovery.anatomy import Anatomy
-from decoder.recovery.dense import DenseStream
+from decoder.recovery.fitting.anatomy import Anatomy
+from decoder.recovery.fitting.dense import DenseStream
+from decoder.recovery.fitting.path import find_path
+from decoder.recovery.fitting.repaired import RepairedStream
 from decoder.recovery.loss import sequence_losses
-from decoder.recovery.methods import METHODS, admitted
+from decoder.recovery.methods.catalog import METHODS, admitted
 from decoder.recovery.modules import repaired
-from decoder.recovery.path import find_path
 from decoder.recovery.repair import fit_repair, fit_to
-from decoder.recovery.repaired import RepairedStream
 from decoder.surgery.apply import applied
 from decoder.surgery.edit import Patch, Remove, Repack, ZeroHalf
 from decoder.surgery.export import write

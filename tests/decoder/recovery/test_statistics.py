@@ -10,16 +10,16 @@ import torch
 
 from decoder import TextError, find_stack
 from decoder.errors import RepairError
-from decoder.recovery.anatomy import Anatomy
 from decoder.recovery.choose import choose_repair
-from decoder.recovery.dense import DenseStream
+from decoder.recovery.fitting.anatomy import Anatomy
+from decoder.recovery.fitting.dense import DenseStream
+from decoder.recovery.fitting.path import find_path
+from decoder.recovery.fitting.repaired import RepairedStream
+from decoder.recovery.fitting.ridge import fit_ridge, solve
+from decoder.recovery.fitting.statistics import Sums, massive, sums_bytes
 from decoder.recovery.loss import sequence_losses
 from decoder.recovery.modules import repaired
-from decoder.recovery.path import find_path
 from decoder.recovery.repair import fit_repair, fit_to
-from decoder.recovery.repaired import RepairedStream
-from decoder.recovery.ridge import fit_ridge, solve
-from decoder.recovery.statistics import Sums, massive, sums_bytes
 from decoder.surgery.edit import EditError, Merge, Patch, Remove, ZeroHalf
 from tests.support.tiny_models import VOCABULARY, tiny_model
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from decoder.recovery.anatomy import Anatomy
-from decoder.recovery.down_projection import METHODS as FITS
-from decoder.recovery.method import Method
-from decoder.recovery.path import Path
+from decoder.recovery.fitting.anatomy import Anatomy
+from decoder.recovery.fitting.path import Path
+from decoder.recovery.methods.down_projection import METHODS as FITS
+from decoder.recovery.methods.method import Method
 from decoder.surgery.edit import Edit, Edits, Remove, ZeroHalf, canonical
 
 __all__ = ["METHOD"]

@@ -10,12 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from decoder.recovery.anatomy import Anatomy
-from decoder.recovery.method import Method
-from decoder.recovery.path import Path
-from decoder.recovery.repaired import RepairedStream
-from decoder.recovery.scaling import norm_for_scale, scaled_names, scales
-from decoder.recovery.statistics import massive
+from decoder.recovery.fitting.anatomy import Anatomy
+from decoder.recovery.fitting.path import Path
+from decoder.recovery.fitting.repaired import RepairedStream
+from decoder.recovery.fitting.statistics import massive
+from decoder.recovery.methods.method import Method
+from decoder.recovery.methods.scaling import norm_for_scale, scaled_names, scales
 
 __all__ = ["METHOD", "PUBLISHED", "ratios"]
 

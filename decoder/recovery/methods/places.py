@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from decoder.recovery.anatomy import Anatomy
-from decoder.recovery.path import Cut, Path
+from decoder.recovery.fitting.anatomy import Anatomy
+from decoder.recovery.fitting.path import Cut, Path
 
 __all__ = ["fits_after", "fits_before", "fits_from"]
 

@@ -1,7 +1,7 @@
 """Which projection each half of a layer writes into the residual stream by, seen from what it does.
 
-Half h (see `decoder.recovery.projections`) leads from position h of the stream to position h + 1;
-in layers whose halves run in parallel only even positions are states of the stream.
+Half h (see `decoder.recovery.fitting.projections`) leads from position h of the stream to position
+h + 1; in layers whose halves run in parallel only even positions are states of the stream.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from decoder.model.branches import Branches, State, find_branches, run_attention
 from decoder.model.lm_head import LinearLMHead, linear_lm_head
 from decoder.model.structure import find_stack
 from decoder.model.trace import LayerCall, record
-from decoder.recovery.norm import Norm, plain_norm
-from decoder.recovery.projections import (
+from decoder.recovery.fitting.norm import Norm, plain_norm
+from decoder.recovery.fitting.projections import (
     EXACT,
     Reader,
     Writer,

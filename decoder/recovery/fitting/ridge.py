@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from decoder.recovery.statistics import Sums
+from decoder.recovery.fitting.statistics import Sums
 
 __all__ = ["FEW_TOKENS", "STRENGTHS", "Ridge", "fit_ridge", "gain", "solve"]
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from decoder.recovery.anatomy import Anatomy
-from decoder.recovery.method import Method
-from decoder.recovery.path import Cut, Path
-from decoder.recovery.places import fits_after
-from decoder.recovery.repaired import RepairedStream
-from decoder.recovery.scaling import scales
+from decoder.recovery.fitting.anatomy import Anatomy
+from decoder.recovery.fitting.path import Cut, Path
+from decoder.recovery.fitting.repaired import RepairedStream
+from decoder.recovery.methods.method import Method
+from decoder.recovery.methods.places import fits_after
+from decoder.recovery.methods.scaling import scales
 
 __all__ = ["METHODS"]
 

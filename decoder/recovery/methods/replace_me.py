@@ -7,11 +7,11 @@ writes and A the stream before it. Here T is shrunk towards the identity, not to
 
 from __future__ import annotations
 
-from decoder.recovery.anatomy import Anatomy
-from decoder.recovery.method import Method
-from decoder.recovery.path import Path
-from decoder.recovery.places import fits_before
-from decoder.recovery.repaired import RepairedStream
+from decoder.recovery.fitting.anatomy import Anatomy
+from decoder.recovery.fitting.path import Path
+from decoder.recovery.fitting.repaired import RepairedStream
+from decoder.recovery.methods.method import Method
+from decoder.recovery.methods.places import fits_before
 
 __all__ = ["METHOD", "PUBLISHED"]
 

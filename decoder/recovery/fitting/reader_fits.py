@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from decoder.model.branches import State
 from decoder.model.trace import LayerCall
-from decoder.recovery.anatomy import Anatomy
-from decoder.recovery.projections import half_name
-from decoder.recovery.repaired import RepairedStream
-from decoder.recovery.ridge import FEW_TOKENS, STRENGTHS, fit_ridge, gain
-from decoder.recovery.statistics import Sums, check_room
+from decoder.recovery.fitting.anatomy import Anatomy
+from decoder.recovery.fitting.projections import half_name
+from decoder.recovery.fitting.repaired import RepairedStream
+from decoder.recovery.fitting.ridge import FEW_TOKENS, STRENGTHS, fit_ridge, gain
+from decoder.recovery.fitting.statistics import Sums, check_room
 
 __all__ = ["fit_head", "fit_readers"]
 

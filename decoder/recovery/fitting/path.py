@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from decoder.errors import RepairError
-from decoder.recovery.anatomy import Anatomy
+from decoder.recovery.fitting.anatomy import Anatomy
 from decoder.surgery.blocks import blocks_of, remaining_units
 from decoder.surgery.edit import Edit, Edits, Merge, Patch, canonical, check_edits
 

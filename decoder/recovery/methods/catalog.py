@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 
 from decoder.errors import RepairError
-from decoder.recovery import (
+from decoder.recovery.fitting.anatomy import Anatomy
+from decoder.recovery.fitting.path import Path
+from decoder.recovery.methods import (
     boundary,
     bridge,
     down_projection,
@@ -17,9 +19,7 @@ from decoder.recovery import (
     scalar,
     sequential,
 )
-from decoder.recovery.anatomy import Anatomy
-from decoder.recovery.method import Method
-from decoder.recovery.path import Path
+from decoder.recovery.methods.method import Method
 
 __all__ = ["METHODS", "admitted", "find_method"]
 

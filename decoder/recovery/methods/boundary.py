@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import torch
 
-from decoder.recovery.anatomy import Anatomy
-from decoder.recovery.linear_patch import METHOD as LINEAR_PATCH
-from decoder.recovery.method import Method
-from decoder.recovery.path import Path
-from decoder.recovery.repaired import RepairedStream
-from decoder.recovery.ridge import fit_ridge
-from decoder.recovery.statistics import Sums
+from decoder.recovery.fitting.anatomy import Anatomy
+from decoder.recovery.fitting.path import Path
+from decoder.recovery.fitting.repaired import RepairedStream
+from decoder.recovery.fitting.ridge import fit_ridge
+from decoder.recovery.fitting.statistics import Sums
+from decoder.recovery.methods.linear_patch import METHOD as LINEAR_PATCH
+from decoder.recovery.methods.method import Method
 
 __all__ = ["METHOD"]
 

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from decoder.recovery.anatomy import Anatomy
-from decoder.recovery.method import Method
-from decoder.recovery.path import Path
-from decoder.recovery.places import fits_before, fits_from
-from decoder.recovery.reader_fits import fit_head, fit_readers
-from decoder.recovery.repaired import RepairedStream
+from decoder.recovery.fitting.anatomy import Anatomy
+from decoder.recovery.fitting.path import Path
+from decoder.recovery.fitting.reader_fits import fit_head, fit_readers
+from decoder.recovery.fitting.repaired import RepairedStream
+from decoder.recovery.methods.method import Method
+from decoder.recovery.methods.places import fits_before, fits_from
 
 __all__ = ["METHODS"]
 

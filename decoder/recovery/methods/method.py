@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from decoder.recovery.anatomy import Anatomy
-from decoder.recovery.path import Path
-from decoder.recovery.repaired import RepairedStream
+from decoder.recovery.fitting.anatomy import Anatomy
+from decoder.recovery.fitting.path import Path
+from decoder.recovery.fitting.repaired import RepairedStream
 from decoder.surgery.edit import Edits
 
 __all__ = ["Method"]

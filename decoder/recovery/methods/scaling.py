@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from decoder.recovery.anatomy import Anatomy
-from decoder.recovery.norm import offset
+from decoder.recovery.fitting.anatomy import Anatomy
+from decoder.recovery.fitting.norm import offset
 from decoder.surgery.patch import make_patch, patched
 
 __all__ = ["norm_for_scale", "scaled_names", "scales"]

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from decoder.model.branches import State
-from decoder.recovery.dense import DenseStream
-from decoder.recovery.path import Cut, Path
-from decoder.recovery.projections import Writer, half_name
-from decoder.recovery.ridge import FEW_TOKENS, STRENGTHS, fit_ridge
-from decoder.recovery.statistics import Sums, check_room, check_tokens, massive
+from decoder.recovery.fitting.dense import DenseStream
+from decoder.recovery.fitting.path import Cut, Path
+from decoder.recovery.fitting.projections import Writer, half_name
+from decoder.recovery.fitting.ridge import FEW_TOKENS, STRENGTHS, fit_ridge
+from decoder.recovery.fitting.statistics import Sums, check_room, check_tokens, massive
 from decoder.surgery.weights import changed
 
 __all__ = ["RepairedStream"]

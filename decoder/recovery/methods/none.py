@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decoder.recovery.method import Method
+from decoder.recovery.methods.method import Method
 
 __all__ = ["METHOD"]
 

@@ -11,11 +11,11 @@ import torch
 from scipy.linalg import hadamard
 from torch import Tensor
 
-from decoder.recovery.anatomy import Anatomy
-from decoder.recovery.method import Method
-from decoder.recovery.path import Path
-from decoder.recovery.repaired import RepairedStream
-from decoder.recovery.scalar import ratios
+from decoder.recovery.fitting.anatomy import Anatomy
+from decoder.recovery.fitting.path import Path
+from decoder.recovery.fitting.repaired import RepairedStream
+from decoder.recovery.methods.method import Method
+from decoder.recovery.methods.scalar import ratios
 
 __all__ = ["METHOD", "rotation"]
 

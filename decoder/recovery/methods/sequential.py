@@ -6,11 +6,11 @@ back what the cuts do to all later halves.
 
 from __future__ import annotations
 
-from decoder.recovery.anatomy import Anatomy
-from decoder.recovery.method import Method
-from decoder.recovery.path import Path
-from decoder.recovery.places import fits_from
-from decoder.recovery.repaired import RepairedStream
+from decoder.recovery.fitting.anatomy import Anatomy
+from decoder.recovery.fitting.path import Path
+from decoder.recovery.fitting.repaired import RepairedStream
+from decoder.recovery.methods.method import Method
+from decoder.recovery.methods.places import fits_from
 
 __all__ = ["METHOD"]
 

@@ -21,7 +21,7 @@ from decoder.evaluate.memory import default_bound, used_bytes
 from decoder.evaluate.preparation import check_tokens
 from decoder.model.branches import State
 from decoder.model.trace import LayerCall, record_calls
-from decoder.recovery.anatomy import Anatomy
+from decoder.recovery.fitting.anatomy import Anatomy
 
 __all__ = ["DenseBatch", "DenseStream"]
 
@@ -108,7 +108,7 @@ class DenseStream:
         The model must be the dense one while this runs.
 
         Args:
-            position: see `decoder.recovery.anatomy`.
+            position: see `decoder.recovery.fitting.anatomy`.
         """
         start = max(p for p in self._states if p <= position)
         while start < position:
