@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
     from decoder.data.text import TokenText, cut_sequences, read_dataset, read_file, tokenise
     from decoder.data.workload import TEXT_METRICS, Metric, Workload
-    from decoder.errors import ModelError, TaskError, TextError, UnsupportedModel
+    from decoder.errors import ModelError, RepairError, TaskError, TextError, UnsupportedModel
     from decoder.evaluate.evaluator import EVALUATOR_VERSION, MaskedModel
     from decoder.evaluate.walk import count_layer_evaluations
     from decoder.evaluate.worker import MeasureOptions, build_evaluator
@@ -42,6 +42,7 @@ __all__ = [
     "Metric",
     "ModelError",
     "ModelSpec",
+    "RepairError",
     "Roster",
     "Slot",
     "Stack",
@@ -84,6 +85,7 @@ _HOMES = {
     "Metric": "data.workload",
     "ModelError": "errors",
     "ModelSpec": "model.loading",
+    "RepairError": "errors",
     "Roster": "players",
     "Slot": "players",
     "Stack": "model.structure",

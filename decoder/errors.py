@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ModelError", "TaskError", "TextError", "UnsupportedModel"]
+__all__ = ["ModelError", "RepairError", "TaskError", "TextError", "UnsupportedModel"]
 
 
 class ModelError(ValueError):
@@ -15,6 +15,10 @@ class UnsupportedModel(ModelError):
 
 class TextError(ValueError):
     """The calibration or held-out text cannot be used."""
+
+
+class RepairError(ValueError):
+    """The model, the edits or the text do not admit a repair, or not this one."""
 
 
 class TaskError(ValueError):

@@ -15,6 +15,7 @@ from decoder.surgery.blocks import blocks_of, zeroed_halves
 from decoder.surgery.delete import assembled, half_weights
 from decoder.surgery.edit import Edit, Merge, Repack, canonical, check_edits
 from decoder.surgery.merge import merged_weights
+from decoder.surgery.patch import Patches, patched
 from decoder.surgery.repack import check_fits, find_owners, packed_layers
 from decoder.surgery.weights import changed
 
@@ -44,6 +45,7 @@ def applied(
     edits: Iterable[Edit],
     *,
     owners: Mapping[int, HalfOwnership] | None = None,
+    patches: Patches | None = None,
 ) -> Iterator[None]:
     """Make the model the smaller one within this context; afterwards it is bit for bit as before.
 
@@ -54,9 +56,11 @@ def applied(
         model: the original.
         edits: what to do to it.
         owners: what `owners_for` found, so that it is not found again.
+        patches: the values of the patch among the edits, if there is one.
 
     Raises:
-        EditError: the edits contradict each other or do not fit the model's depth.
+        EditError: the edits contradict each other or do not fit the model's depth, or the values
+            of the patch are not those that it names.
         UnsupportedModel: its layers cannot be merged, or its halves not be told or repacked.
     """
     edits = canonical(edits)
@@ -73,6 +77,7 @@ def applied(
     merges = [edit for edit in edits if isinstance(edit, Merge)]
     with (
         merged_weights(model, merges),
+        patched(model, edits, patches),
         changed((weight, partial(torch.zeros_like, weight)) for weight in zero),
         assembled(model, stack, layers, settings),
     ):

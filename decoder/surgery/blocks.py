@@ -78,7 +78,7 @@ def blocks_of(edits: Iterable[Edit], depth: int) -> tuple[Block, ...]:
         elif isinstance(edit, Repack):
             partner[edit.attention] = edit.mlp
             gone.add(edit.mlp)
-        else:
+        elif isinstance(edit, ZeroHalf):
             zero.add((edit.layer, edit.part))
     return tuple(
         Block(
@@ -189,7 +189,7 @@ def removed_units(edits: Iterable[Edit]) -> tuple[Unit, ...]:
             found += [Unit(edit.attention, "mlp"), Unit(edit.mlp, "attention")]
         elif isinstance(edit, Remove):
             found.append(Unit(edit.layer, "layer"))
-        else:
+        elif isinstance(edit, ZeroHalf):
             found.append(Unit(edit.layer, edit.part))
     return tuple(sorted(found, key=lambda unit: (unit.layer, unit.part)))
 

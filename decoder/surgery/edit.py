@@ -3,13 +3,14 @@
 Layers are always numbered as in the original model. `decoder.surgery.apply.applied` makes the
 smaller model for as long as a context lasts, `decoder.surgery.export.write` makes a checkpoint of
 it; nothing else makes one. Merges come first, in their order; the order of all other edits does not
-matter.
+matter. A patch names its values by their digest; the values themselves lie beside the edits.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -20,6 +21,7 @@ __all__ = [
     "EditError",
     "Edits",
     "Merge",
+    "Patch",
     "Remove",
     "Repack",
     "ZeroHalf",
@@ -31,6 +33,8 @@ __all__ = [
 ]
 
 Half = Literal["attention", "mlp"]
+
+_DIGEST = re.compile("[0-9a-f]{32}")
 
 MOST_LAYERS = 100_000
 """No decoder is so deep: larger numbers in a file are mistakes."""
@@ -126,10 +130,33 @@ class Merge:
             )
 
 
-Edit = Remove | ZeroHalf | Repack | Merge
+@dataclass(frozen=True)
+class Patch:
+    """Give parameters of the original other values, which `decoder.surgery.patch` stores.
+
+    Attributes:
+        parameters: names in the original model, sorted.
+        digest: of the values, 32 hexadecimal digits (see `decoder.surgery.patch.digest_of`).
+    """
+
+    kind: ClassVar[str] = "patch"
+    parameters: tuple[str, ...]
+    digest: str
+
+    def __post_init__(self) -> None:
+        names = self.parameters
+        if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+            raise EditError(f"parameters must be a list of names, got {_shown(names)}")
+        if not names or list(names) != sorted(set(names)):
+            raise EditError("parameters must name distinct parameters in alphabetical order")
+        if not isinstance(self.digest, str) or not _DIGEST.fullmatch(self.digest):
+            raise EditError(f"digest must be 32 hexadecimal digits, got {_shown(self.digest)}")
+
+
+Edit = Remove | ZeroHalf | Repack | Merge | Patch
 Edits = tuple[Edit, ...]
 
-_ALL = (Remove, ZeroHalf, Repack, Merge)
+_ALL = (Remove, ZeroHalf, Repack, Merge, Patch)
 _KINDS: Mapping[str, Callable[..., Edit]] = {one.kind: one for one in _ALL}
 _FIELDS = {one.kind: tuple(field.name for field in fields(one)) for one in _ALL}
 
@@ -230,6 +257,8 @@ def check_edits(edits: Sequence[Edit], depth: int) -> None:
             if edit.layer in merged_into:
                 raise EditError(f"{edit}: others were merged into it; leave out one of the two")
             there.remove(edit.layer)
+    if sum(isinstance(edit, Patch) for edit in edits) > 1:
+        raise EditError("more than one patch; give all new values in a single one")
     if not there:
         raise EditError("removing every layer leaves no model; keep at least one")
     for edit in edits:
@@ -255,6 +284,8 @@ def _take(edit: Edit, layers: Iterable[int], there: set[int]) -> None:
 def _layers(edit: Edit) -> tuple[int, ...]:
     if isinstance(edit, Merge):
         return (edit.into, *edit.layers)
+    if isinstance(edit, Patch):
+        return ()
     return (edit.attention, edit.mlp) if isinstance(edit, Repack) else (edit.layer,)
 
 
@@ -271,8 +302,9 @@ def _read(one: object) -> Edit:
             f"{_shown(sorted(map(str, given - {'kind'})))}"
         )
     values = {name: one[name] for name in _FIELDS[kind]}
-    if isinstance(values.get("layers"), list):
-        values["layers"] = tuple(values["layers"])
+    for name in ("layers", "parameters"):
+        if isinstance(values.get(name), list):
+            values[name] = tuple(values[name])
     return _KINDS[kind](**values)
 
 

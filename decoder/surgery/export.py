@@ -65,6 +65,7 @@ from decoder.surgery.edit import (
     fingerprint,
 )
 from decoder.surgery.merge import merged_weights
+from decoder.surgery.patch import Patches, patched
 from decoder.surgery.probe import probe_tokens
 
 __all__ = ["Export", "write"]
@@ -112,6 +113,7 @@ def write(
     to: Path,
     tokens: Int[np.ndarray, "S T"] | None = None,
     *,
+    patches: Patches | None = None,
     note: str | None = None,
     provenance: Mapping[str, Any] | None = None,
     card: Callable[[Mapping[str, Any]], str] | None = None,
@@ -127,12 +129,14 @@ def write(
         to: directory to make; must not hold anything yet.
         tokens: sequences to compare on; the first 64 tokens of two are used. Random ones when
             omitted.
+        patches: the values of the patch among the edits, if there is one.
         note: why halves are zeroed that might have been repacked, where that is known.
         provenance: what to write into `layershap.json` beside the weights, with what was done.
         card: makes the text of `README.md` from all that `layershap.json` says.
 
     Raises:
-        EditError: the edits contradict each other or do not fit the model.
+        EditError: the edits contradict each other or do not fit the model, or the values of the
+            patch are not those that it names.
         UnsupportedModel: its layers cannot be merged, or its halves not be told or repacked.
         ModelError: the destination is taken or too small, or the written checkpoint does not agree.
             Nothing is left of it then.
@@ -147,7 +151,7 @@ def write(
     ids_BT = probe_tokens(model, 2) if tokens is None else torch.from_numpy(tokens[:2, :64])
     ids_BT = ids_BT.to(model.device)
     merges = [edit for edit in edits if isinstance(edit, Merge)]
-    with merged_weights(model, merges):
+    with merged_weights(model, merges), patched(model, edits, patches):
         wanted_BTV = masked_logits(model, remaining_units(blocks_of(edits, depth)), ids_BT)
     plain = _unpacked(edits)
     plans = [(edits, note)]
@@ -157,7 +161,7 @@ def write(
         checkpoint = room / "checkpoint"
         for plan, why in plans:
             model = model or load_model(spec)
-            with applied(model, plan):
+            with applied(model, plan, patches=patches):
                 _narrow_as_stored(model, spec)
                 refuse_small(to, model)
                 save(model, checkpoint, to)

@@ -11,6 +11,7 @@ from benchmarks import (
     exact_demo,
     masked_evaluation,
     memory_bound,
+    repair,
     walk_efficiency,
 )
 from layershap.demo.tokenizer import train_tokenizer
@@ -104,3 +105,14 @@ def test_estimators_without_peers(run, tmp_path):
     )
     assert found["seeds"] == 2
     assert [cell["game"] for cell in found["cells"]] == ["smooth"]
+
+
+def test_repair(run):
+    found, bars = run(
+        repair,
+        "--sets 3 --sequences 12 --heldout-sequences 3 --length 128 --exports 1"
+        " --methods down_projection",
+    )
+    assert bars["exported checkpoints, difference"]
+    assert [row["kind"] for row in found["rows"]] == ["run", "scattered", "halves"]
+    assert set(found["rows"][0]["published"]) == set(repair.PUBLISHED)

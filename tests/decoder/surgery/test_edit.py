@@ -25,6 +25,7 @@ from decoder.surgery.check import masked_logits
 from decoder.surgery.edit import (
     EditError,
     Merge,
+    Patch,
     Remove,
     Repack,
     ZeroHalf,
@@ -53,6 +54,11 @@ edits = st.one_of(
         lambda into, rest: Merge(into, tuple(into + step for step in rest)),
         st.integers(0, 999),
         st.lists(st.integers(1, 999), min_size=1, max_size=4, unique=True),
+    ),
+    st.builds(
+        lambda names, digits: Patch(tuple(sorted(names)), digits),
+        st.sets(st.text(max_size=8), min_size=1, max_size=3),
+        st.text("0123456789abcdef", min_size=32, max_size=32),
     ),
 )
 
@@ -88,9 +94,10 @@ json_values = st.recursive(
     max_leaves=8,
 )
 near_edits = st.fixed_dictionaries(
-    {"kind": st.sampled_from(["remove", "zero_half", "repack", "merge"]) | json_values},
+    {"kind": st.sampled_from(["remove", "zero_half", "repack", "merge", "patch"]) | json_values},
     optional={
-        name: json_values for name in ("layer", "part", "attention", "mlp", "into", "layers")
+        name: json_values
+        for name in ("layer", "part", "attention", "mlp", "into", "layers", "parameters", "digest")
     },
 )
 
@@ -128,6 +135,10 @@ def test_anything_else_is_one_line(content):
         ([{"kind": "merge", "into": 1, "layers": [2, 2]}], "must name distinct layers"),
         ([{"kind": "merge", "into": 1, "layers": [2, None]}], "got None"),
         ([{"kind": "merge", "into": 3, "layers": [1, 4]}], "1 is not deeper than 3"),
+        ([{"kind": "patch", "parameters": "ab", "digest": "0" * 32}], "must be a list of names"),
+        ([{"kind": "patch", "parameters": [], "digest": "0" * 32}], "must name distinct"),
+        ([{"kind": "patch", "parameters": ["b", "a"], "digest": "0" * 32}], "alphabetical order"),
+        ([{"kind": "patch", "parameters": ["a"], "digest": "g" * 32}], "32 hexadecimal digits"),
     ],
 )
 def test_wrong_edits_are_named(content, said):
@@ -152,6 +163,7 @@ def test_wrong_edits_are_named(content, said):
         ([Repack(0, 2)], "layer 1 between them stays"),
         ([Repack(0, 1), ZeroHalf(0, "mlp")], "layer 0 is gone or changed"),
         ([Repack(0, 1), Repack(1, 2)], "layer 1 is gone or changed"),
+        ([Patch(("a",), "0" * 32), Patch(("b",), "0" * 32)], "more than one patch"),
     ],
 )
 def test_edits_that_contradict_each_other_are_refused(some, said):
