@@ -12,6 +12,7 @@ __all__ = ["Conformal", "HalfWidths"]
 # Held-out residuals that a half-width rests on: at least so many, and such a share of all.
 FEWEST, SHARE = 50, 0.1
 KNOTS = 25
+LEARNING_RATE = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,8 @@ class Conformal:
         predicted: Float[np.ndarray, "m"],
         measured: Float[np.ndarray, "m"],
         weights: Float[np.ndarray, "m"] | None = None,
+        *,
+        rows: float = 1.0,
     ) -> Conformal:
         """Builds it from out-of-fold predictions in any order.
 
@@ -58,10 +61,14 @@ class Conformal:
             predicted: places on the scale.
             measured: the true ones.
             weights: positive; equal when omitted.
+            rows: share of all rows that each prediction was made from. Predictions from all of
+                them are better; how much depends on the game, between not at all and the square
+                root of the rows: residuals are taken to fall as their fourth root.
         """
         order = np.argsort(predicted, kind="stable")
         share = np.ones(len(predicted)) if weights is None else weights / weights.mean()
-        return cls(predicted[order], np.abs(measured - predicted)[order], share[order])
+        residuals = np.abs(measured - predicted) * rows**LEARNING_RATE
+        return cls(predicted[order], residuals[order], share[order])
 
     def half_widths(self, level: float) -> HalfWidths:
         """Returns the half-widths of intervals that hold the truth with the given probability.

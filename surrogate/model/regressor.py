@@ -103,6 +103,7 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
             fitted.held_out[used],
             warp.to_scale(utilities)[used],
             weights[used],
+            rows=1.0 - 1.0 / settings.folds,
         )
         return self
 

@@ -54,7 +54,7 @@ def test_learns_that_neighbours_stand_in_for_each_other():
     signs = np.where(rng.random((260, 20)) < 0.8, 1.0, -1.0)
     gone = (1.0 - signs) / 2.0
     # How much is gone around each place, and whether neighbours go together, decide.
-    around = sum(np.roll(gone, step, axis=1)[:, 3:-3] for step in (-2, -1, 0, 1, 2))
+    around = np.sum([np.roll(gone, step, axis=1)[:, 3:-3] for step in range(-2, 3)], axis=0)
     values = np.exp(-0.1 * (around**2).sum(axis=1))
     targets = (values - values.mean()) / values.std()
     errors = {}
