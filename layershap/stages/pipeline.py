@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from layershap.results.estimate import Estimate
 from layershap.results.recommendations import Recommendations, VerifiedVariant
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
@@ -28,7 +29,9 @@ def run(config: RunConfig, directory: RunDirectory, console: Console, command: s
         command: what was typed, for the report.
     """
     from layershap.stages import fit, measure, report, search, values, verify
+    from layershap.stages.repair import check_method
 
+    check_method(config.repair.method, "--repair-method")
     started = time.monotonic()
     names = list(STAGES)
 
@@ -60,6 +63,8 @@ def run(config: RunConfig, directory: RunDirectory, console: Console, command: s
         recommendation_table(console, verified)
         console.result(f"Report: {path}")
         console.result(f"Export: {verified.recommendations[0].export}")
+        if any(item.repair is not None for item in verified.recommendations):
+            console.result("        with --repair it writes the repaired weights")
         console.say(f"done in {clock(time.monotonic() - started)}")
 
 
@@ -71,13 +76,15 @@ def recommendation_table(console: Console, verified: Recommendations) -> None:
         verified: what to print.
     """
     dense = verified.dense
+    repaired = any(item.repair is not None for item in verified.recommendations)
     rows = []
     for item in verified.recommendations:
         rivals = [rival.difference for rival in item.baselines if rival.difference is not None]
         rows.append(
             [
                 item.names,
-                _interval(item),
+                _interval(item.estimate),
+                *([_repaired(item)] if repaired else []),
                 f"{item.perplexity:.2f}" if item.perplexity is not None else "–",
                 _ratio(item, "prefill"),
                 _ratio(item, "decode"),
@@ -90,15 +97,18 @@ def recommendation_table(console: Console, verified: Recommendations) -> None:
         f"{dense.nll or float('nan'):.4f} nats per token, perplexity "
         f"{dense.perplexity or float('nan'):.2f})",
         [
-            "remove", "cost, nats/token (95 %)", "perplexity", "prefill", "decoding",
-            "params saved", "best baseline",
+            "remove", "cost, nats/token (95 %)", *(["repaired (95 %)"] if repaired else []),
+            "perplexity", "prefill", "decoding", "params saved", "best baseline",
         ],
         rows,
     )  # fmt: skip
 
 
-def _interval(item: VerifiedVariant) -> str:
-    cost = item.estimate
+def _repaired(item: VerifiedVariant) -> str:
+    return "–" if item.repair is None else _interval(item.repair.estimate)
+
+
+def _interval(cost: Estimate) -> str:
     if not cost.has_interval:
         return f"{cost.value:+.4f}"
     return f"{cost.value:+.4f} ({cost.lower:+.4f} to {cost.upper:+.4f})"
