@@ -15,7 +15,6 @@ from layershap.errors import UserError
 
 if TYPE_CHECKING:
     from decoder.players import Roster
-    from layershap.results.estimate import Estimate
     from layershap.results.repairs import KeptRepair
 
 __all__ = ["TOKENS", "check_removed", "repair"]
@@ -164,13 +163,13 @@ def _sentences(found: KeptRepair) -> list[str]:
     if found.cost.method == "none":
         return [
             f"without {found.names}: no method is better than plain deletion, which costs "
-            f"{_ends(before)} nats per token on the held-out text"
+            f"{before} nats per token on the held-out text"
         ]
     share = after.value / before.value if before.value > 0 else math.nan
     told = "" if math.isnan(share) else f", {100 * share:.0f} % of it"
     lines = [
-        f"without {found.names}: {_ends(before)} nats per token on the held-out text, repaired by "
-        f"{found.cost.method} {_ends(after)}{told}; the difference is {_ends(gain)}"
+        f"without {found.names}: {before} nats per token on the held-out text, repaired by "
+        f"{found.cost.method} {after}{told}; the difference is {gain}"
     ]
     if not gain.upper < 0:
         lines.append("note: the interval of the difference holds zero, so it may have brought none")
@@ -180,12 +179,6 @@ def _sentences(found: KeptRepair) -> list[str]:
             "not exported"
         )
     return lines + [f"note: {note}" for note in found.notes]
-
-
-def _ends(cost: Estimate) -> str:
-    if not cost.has_interval:
-        return f"{cost.value:+.4f}"
-    return f"{cost.value:+.4f} ({cost.lower:+.4f} to {cost.upper:+.4f})"
 
 
 def _as_json(found: KeptRepair, destination: Path | None) -> Any:

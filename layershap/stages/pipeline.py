@@ -83,7 +83,7 @@ def recommendation_table(console: Console, verified: Recommendations) -> None:
         rows.append(
             [
                 item.names,
-                _interval(item.estimate),
+                _cost(item.estimate),
                 *([_repaired(item)] if repaired else []),
                 f"{item.perplexity:.2f}" if item.perplexity is not None else "–",
                 _ratio(item, "prefill"),
@@ -93,11 +93,11 @@ def recommendation_table(console: Console, verified: Recommendations) -> None:
             ]
         )
     console.table(
-        f"{verified.noun.capitalize()}s to remove (held-out NLL of the whole model "
-        f"{dense.nll or float('nan'):.4f} nats per token, perplexity "
+        f"{verified.noun.capitalize()}s to remove, cost in nats per token on the held-out text "
+        f"(the whole model: {dense.nll or float('nan'):.4f}, perplexity "
         f"{dense.perplexity or float('nan'):.2f})",
         [
-            "remove", "cost, nats/token (95 %)", *(["repaired (95 %)"] if repaired else []),
+            "remove", "cost (95 %)", *(["repaired (95 %)"] if repaired else []),
             "perplexity", "prefill", "decoding", "params saved", "best baseline",
         ],
         rows,
@@ -105,13 +105,14 @@ def recommendation_table(console: Console, verified: Recommendations) -> None:
 
 
 def _repaired(item: VerifiedVariant) -> str:
-    return "–" if item.repair is None else _interval(item.repair.estimate)
+    return "–" if item.repair is None else _cost(item.repair.estimate)
 
 
-def _interval(cost: Estimate) -> str:
+def _cost(cost: Estimate) -> str:
+    """With half of its interval, which lies even about a paired mean: two fit in one line."""
     if not cost.has_interval:
         return f"{cost.value:+.4f}"
-    return f"{cost.value:+.4f} ({cost.lower:+.4f} to {cost.upper:+.4f})"
+    return f"{cost.value:+.4f} ±{(cost.upper - cost.lower) / 2:.4f}"
 
 
 def _ratio(item: VerifiedVariant, name: str) -> str:

@@ -47,7 +47,7 @@ __all__ = ["AUTO", "FAST", "Repairer", "check_method", "fitting_text", "repair_r
 AUTO, FAST = "auto", "fast"
 _FAST = ("sequential", "down_projection_both")
 _WINDOW = 16  # tokens in a row that no two texts share by chance
-_SHARED = 0.1  # of the held-out text in the calibration text, above which it is not held out
+_SHARED = 0.02  # of the held-out text, which other text does not hold
 
 
 def check_method(method: str, option: str) -> None:
@@ -88,15 +88,15 @@ def fitting_text(
     rows, length = text.tokens.shape
     if rows < 3:
         raise UserError(
-            f"{option} {tokens}: repair fits on two thirds of the text and compares on the rest, "
-            f"and {text.source} gives {rows} sequences of {length}; give {3 * length} tokens or "
+            f"{option} {tokens}: that is {rows} x {length} tokens of {text.source}, and repair "
+            f"needs three sequences, of which two fit and one compares; give {3 * length} tokens or "
             "more, and text enough for them"
         )
-    share = _share_of(work.texts.heldout.tokens, text.tokens)
-    if source is not None and share > _SHARED:
+    share = 0.0 if source is None else _share_of(work.texts.heldout.tokens, text.tokens)
+    if share > _SHARED or source in work.config.text.heldout:
         raise UserError(
-            f"--text {source}: holds {100 * share:.0f} % of the held-out text that repair is "
-            "confirmed on; give text that the run does not verify with"
+            f"--text {source}: holds some of the held-out text that repair is confirmed on "
+            f"({100 * share:.0f} % of it); give text that the run does not verify with"
         )
     return text
 
