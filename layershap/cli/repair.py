@@ -105,7 +105,8 @@ def repair(
     for line in _sentences(found):
         click.echo(line)
     if destination is not None:
-        click.echo(f"{destination}: the repaired checkpoint, written and checked")
+        what = "checkpoint without repair" if found.cost.method == "none" else "repaired checkpoint"
+        click.echo(f"{destination}: the {what}, written and checked")
     elif found.stock and found.cost.method != "none":
         command = export_command(run, found.names)
         click.echo(f"Export: {command}-repaired --repair {found.asked}")

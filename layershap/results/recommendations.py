@@ -132,11 +132,12 @@ class VerifiedModel:
         return math.inf if edge is None else edge
 
     @model_serializer(mode="wrap")
-    def _without_speed(self, handler: Any) -> dict[str, Any]:
-        """Leave the speed out where nothing was timed."""
+    def _without_unmeasured(self, handler: Any) -> dict[str, Any]:
+        """Leave the speed out where nothing was timed, the repair where nothing was repaired."""
         content = handler(self)
-        if content.get("speed") is None:
-            content.pop("speed", None)
+        for name in ("speed", "repair"):
+            if content.get(name) is None:
+                content.pop(name, None)
         return content
 
 

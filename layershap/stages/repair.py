@@ -89,8 +89,8 @@ def fitting_text(
     if rows < 3:
         raise UserError(
             f"{option} {tokens}: that is {rows} x {length} tokens of {text.source}, and repair "
-            f"needs three sequences, of which two fit and one compares; give {3 * length} tokens or "
-            "more, and text enough for them"
+            "needs three sequences, of which two fit and one compares; give "
+            f"{3 * length} tokens or more, and text enough for them"
         )
     share = 0.0 if source is None else _share_of(work.texts.heldout.tokens, text.tokens)
     if share > _SHARED or source in work.config.text.heldout:
