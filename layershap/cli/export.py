@@ -149,7 +149,7 @@ def _repaired(work: Workspace, removed: Sequence[int], method: str, destination:
     from layershap.export.export import export_repair
     from layershap.runs.kept_repairs import find_kept
     from layershap.runs.recorded import HELDOUT
-    from layershap.stages.repair import Repairer, check_method, fitting_text
+    from layershap.runs.repair import Repairer, check_method, fitting_text
 
     check_removed(removed, work.roster)
     if method:

@@ -79,8 +79,8 @@ def repair(
     """
     from decoder.checkpoint.saving import refuse_taken
     from layershap.results.set_text import export_command
+    from layershap.runs.repair import Repairer, check_method, fitting_text
     from layershap.runs.workspace import open_workspace
-    from layershap.stages.repair import Repairer, check_method, fitting_text
     from layershap.terminal.console import Console
 
     if (remove is None) == (count is None):

@@ -28,8 +28,8 @@ def run(config: RunConfig, directory: RunDirectory, console: Console, command: s
         console: who tells a person.
         command: what was typed, for the report.
     """
+    from layershap.runs.repair import check_method
     from layershap.stages import fit, measure, report, search, values, verify
-    from layershap.stages.repair import check_method
 
     check_method(config.repair.method, "--repair-method")
     started = time.monotonic()
