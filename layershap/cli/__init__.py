@@ -21,6 +21,7 @@ COMMANDS = {
     "report": "Stage 6: write the report as HTML, Markdown or JSON.",
     "status": "Say where a run stands, also while it is going on.",
     "recommend": "Name one verified set that keeps to limits of cost, speed or size.",
+    "repair": "Fit what is left of a smaller model to the whole one.",
     "query": "Ask the surrogate about any set of layers.",
     "explore": "Write a page to try out sets of layers on, one file to share.",
     "serve": "Answer questions about a run over HTTP.",

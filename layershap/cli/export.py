@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from layershap.errors import UserError
 
 if TYPE_CHECKING:
     from decoder.surgery.export import Export
+    from layershap.runs.workspace import Workspace
 
 __all__ = ["export"]
 
@@ -42,6 +44,15 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="Repeat the edits of an earlier export, its layershap.json; without RUN on --model.",
 )
 @click.option(
+    "--repair",
+    is_flag=False,
+    flag_value="",
+    default=None,
+    metavar="[METHOD]",
+    help="Write the repaired weights that RUN keeps of this set, by METHOD where it is named; they "
+    "are fitted first where there are none, as layershap repair does.",
+)
+@click.option(
     "--to",
     "destination",
     required=True,
@@ -56,6 +67,7 @@ def export(
     count: int | None,
     method: str | None,
     edits_file: Path | None,
+    repair: str | None,
     destination: Path,
     **model: Any,
 ) -> None:
@@ -74,6 +86,8 @@ def export(
         raise UserError("export: name one of --remove, as --remove 4,6, --count and --edits")
     if method is not None and count is None:
         raise UserError(f"--method {method}: needs --count, the number of players to remove")
+    if repair is not None and edits_file is not None:
+        raise UserError("--repair: fits a set of a run; leave it out with --edits")
     given = {name: value for name, value in model.items() if value}
     if run is not None and given:
         raise UserError(f"--{next(iter(given))}: RUN has a model of its own; leave out one of both")
@@ -83,7 +97,7 @@ def export(
     if run is None:
         done = _from_model(given, edits_file, destination)
     else:
-        done = _from_run(run, remove, count, method, edits_file, destination)
+        done = _from_run(run, remove, count, method, edits_file, repair, destination)
     for line in _summary(done):
         click.echo(line)
 
@@ -94,6 +108,7 @@ def _from_run(
     count: int | None,
     method: str | None,
     edits_file: Path | None,
+    repair: str | None,
     destination: Path,
 ) -> Export:
     from layershap.export.export import export_edits, export_set
@@ -111,13 +126,39 @@ def _from_run(
             check_fit(edits_file, edits, work.roster.depth)
             return export_edits(work, edits, destination)
         if remove is not None:
-            return export_set(work, parse_set(remove, "--remove", work.roster.find), destination)
-        assert count is not None
-        verified = RECOMMENDATIONS.read(directory.path)
-        removed, merges = verified_set(verified, count, method or OWN, run)
+            removed, merges = parse_set(remove, "--remove", work.roster.find), ()
+        else:
+            assert count is not None
+            verified = RECOMMENDATIONS.read(directory.path)
+            removed, merges = verified_set(verified, count, method or OWN, run)
+        if repair is not None:
+            if merges:
+                raise UserError(
+                    f"--repair: {method} merges layers, and repair fits what deletion leaves; "
+                    "leave out one of both"
+                )
+            return _repaired(work, removed, repair, destination)
         if merges:
             return export_edits(work, merges, destination)
         return export_set(work, removed, destination)
+
+
+def _repaired(work: Workspace, removed: Sequence[int], method: str, destination: Path) -> Export:
+    """Export the repair of a set that the run keeps, or fit it first."""
+    from layershap.cli.repair import TOKENS, check_removed
+    from layershap.export.export import export_repair
+    from layershap.runs.kept_repairs import find_kept
+    from layershap.runs.recorded import HELDOUT
+    from layershap.runs.repair import Repairer, check_method, fitting_text
+
+    check_removed(removed, work.roster)
+    if method:
+        check_method(method, "--repair")
+    known = find_kept(work.directory, removed, work.fingerprint(HELDOUT), method or None)
+    if known is None:
+        _ = work.ledger  # nobody else writes in the directory meanwhile
+        known = Repairer(work, method or "auto", fitting_text(work, TOKENS)).repair(removed)
+    return export_repair(work, known, destination)
 
 
 def _from_model(model: dict[str, Any], edits_file: Path | None, destination: Path) -> Export:

@@ -18,7 +18,7 @@ __all__ = ["Configured", "configured", "model_options", "read_run", "run_argumen
 
 Command = Callable[..., Any]
 
-_GROUPS = ("Text", "Model", "Measure", "Values", "Search", "Verify", "Cluster", "Options")
+_GROUPS = ("Text", "Model", "Measure", "Values", "Search", "Verify", "Repair", "Cluster", "Options")
 
 
 class Configured(click.Command):
@@ -98,8 +98,10 @@ def _option(name: str) -> Callable[[Command], Command]:
         kind = next(a for a in get_args(kind) if a is not type(None))
     flag = "--" + name.replace("_", "-")
     shown: dict[str, Any] = {"help": field.description, "default": None}
-    if field.default not in (None, (), False):
+    if field.default not in (None, (), False) and field.default is not True:
         shown["help"] = f"{field.description} [default: {field.default}]"
+    if kind is bool and field.default:
+        return click.option(f"{flag}/--no-{flag.removeprefix('--')}", **shown)
     if kind is bool:
         return click.option(flag, is_flag=True, **shown)
     if get_origin(kind) is tuple:

@@ -17,6 +17,7 @@ from layershap.errors import UserError
 if TYPE_CHECKING:
     from layershap.results.estimate import Estimate
     from layershap.results.frontier import FrontierPoint
+    from layershap.results.paired_results import RepairedCost
     from layershap.results.why_set import SetReason
     from layershap.stages.recommend import Answer
 
@@ -144,13 +145,26 @@ def recommend(
         ),
         (),
     )
+    repair = next(
+        (
+            item.repair
+            for item in verified.recommendations
+            if item.removed == point.removed and not point.merged
+        ),
+        None,
+    )
     why = None if point.merged or not point.own else set_reason(directory, config, point.removed)
     if as_json:
-        click.echo(json.dumps(_as_json(answer, command, list(warnings), why)))
+        click.echo(json.dumps(_as_json(answer, command, list(warnings), why, repair)))
         return
     click.echo(f"{'merge' if point.merged else 'remove'} {point.names}: {answer.reason}")
     if why is not None:
         click.echo(why.sentence)
+    if repair is not None and repair.method != "none":
+        click.echo(
+            f"Repaired by {repair.method} it costs {repair.estimate} nats per token, fitted on "
+            f"{repair.tokens:,} tokens; add --repair to the export."
+        )
     for sentence in answer.notes:
         click.echo(sentence)
     for sentence in warnings:
@@ -159,7 +173,11 @@ def recommend(
 
 
 def _as_json(
-    answer: Answer, command: str, warnings: list[str], why: SetReason | None
+    answer: Answer,
+    command: str,
+    warnings: list[str],
+    why: SetReason | None,
+    repair: RepairedCost | None,
 ) -> dict[str, Any]:
     point: FrontierPoint = answer.point
     return {
@@ -173,6 +191,14 @@ def _as_json(
         "prefill_ratio": _ends(point.prefill),
         "decode_ratio": _ends(point.decode),
         "memory_bytes": point.memory,
+        "repaired": None
+        if repair is None
+        else {
+            "method": repair.method,
+            "loss": _ends(repair.estimate),
+            "gain": _ends(repair.gain.estimate),
+            "tokens": repair.tokens,
+        },
         "reason": answer.reason,
         "why": None if why is None else dataclasses.asdict(why),
         "notes": list(answer.notes),

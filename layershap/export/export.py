@@ -12,13 +12,15 @@ from decoder.surgery.export import write
 from decoder.surgery.plan import plan_edits
 from layershap.errors import UserError
 from layershap.export.notes import model_card, origin, provenance
+from layershap.results.repairs import KeptRepair
+from layershap.runs.kept_repairs import kept_edits, kept_patches
 from layershap.runs.workspace import Workspace
 from layershap.terminal.console import Console
 
 if TYPE_CHECKING:
     from decoder.surgery.export import Export
 
-__all__ = ["export_edits", "export_set", "repeat_edits"]
+__all__ = ["export_edits", "export_repair", "export_set", "repeat_edits"]
 
 
 def export_set(
@@ -46,7 +48,11 @@ def export_set(
 
 
 def export_edits(
-    work: Workspace, edits: Edits, destination: Path, note: str | None = None
+    work: Workspace,
+    edits: Edits,
+    destination: Path,
+    note: str | None = None,
+    repair: KeptRepair | None = None,
 ) -> Export:
     """Write and check a stock checkpoint of what edits make of the run's model.
 
@@ -55,6 +61,7 @@ def export_edits(
         edits: what to do to the model.
         destination: directory to make.
         note: why halves are zeroed that might have been repacked, where that is known.
+        repair: whose edits they are, where weights were fitted.
 
     Raises:
         EditError: the edits do not fit the model.
@@ -66,10 +73,32 @@ def export_edits(
             edits,
             destination,
             work.texts.heldout.tokens,
+            patches=None if repair is None else kept_patches(work.directory, repair),
             note=note,
-            provenance=provenance(work, edits),
+            provenance=provenance(work, edits, repair),
             card=model_card,
         )
+
+
+def export_repair(work: Workspace, repair: KeptRepair, destination: Path) -> Export:
+    """Write and check a stock checkpoint with the weights that were fitted for a set.
+
+    Args:
+        work: the run.
+        repair: as the run keeps it.
+        destination: directory to make.
+
+    Raises:
+        EditError: the file of the fitted weights is missing or damaged.
+        UserError: no stock checkpoint can hold what was fitted.
+        ModelError: the directory is taken, or the checkpoint does not agree.
+    """
+    if not repair.stock:
+        raise UserError(
+            f"--repair {repair.cost.method}: its matrices at the cuts fit in no stock checkpoint; "
+            "choose another method or auto"
+        )
+    return export_edits(work, kept_edits(repair), destination, repair=repair)
 
 
 def repeat_edits(spec: ModelSpec, edits: Edits, destination: Path, console: Console) -> Export:

@@ -13,11 +13,13 @@ from decoder import ModelSpec, pick_device, resolve_dtype
 from decoder.surgery.blocks import removed_players, removed_units
 from decoder.surgery.edit import Edits, Merge
 from layershap.files import finite
+from layershap.results.paired_results import PairedResult
 from layershap.results.recommendations import RECOMMENDATIONS, Recommendations, VerifiedModel
 from layershap.results.set_text import removal_text
 from layershap.runs.recorded import CALIBRATION, HELDOUT
 
 if TYPE_CHECKING:
+    from layershap.results.repairs import KeptRepair
     from layershap.runs.workspace import Workspace
 
 __all__ = ["measured_facts", "model_card", "origin", "provenance"]
@@ -30,12 +32,13 @@ _QUALITY = (
 )
 
 
-def provenance(work: Workspace, edits: Edits) -> dict[str, Any]:
+def provenance(work: Workspace, edits: Edits, repair: KeptRepair | None = None) -> dict[str, Any]:
     """What was removed, from what, and how that was measured, for `layershap.json`.
 
     Args:
         work: the run's workspace.
         edits: what was done to the model.
+        repair: whose edits they are, where weights were fitted.
     """
     from importlib.metadata import version
 
@@ -44,7 +47,7 @@ def provenance(work: Workspace, edits: Edits) -> dict[str, Any]:
     verified = RECOMMENDATIONS.found(work.directory.path)
     if verified is not None and verified.fingerprint != fingerprints[HELDOUT]:
         verified = None  # of other weights or another text
-    removed = removed_players(work.roster, edits)
+    removed = removed_players(work.roster, edits) if repair is None else repair.removed
     merges = [edit for edit in edits if isinstance(edit, Merge)]
     # A run measures sets of players and whole merged models, not the two at once.
     known = removed is not None and len(merges) in (0, len(edits))
@@ -60,9 +63,32 @@ def provenance(work: Workspace, edits: Edits) -> dict[str, Any]:
         else removal_text(work.players, removed),
         "utility": work.utility.metric,
         "measured": measured_facts(verified, removed or (), merges) if known else None,
+        "repair": None if repair is None else _repair_facts(repair, work.texts.heldout.source),
         "dtype": work.dtype,
         "layershap": version("layershap"),
     }
+
+
+def _repair_facts(repair: KeptRepair, heldout: str) -> dict[str, Any]:
+    """Which repair, fitted on what, and the cost without and with it."""
+
+    def ends(found: PairedResult) -> dict[str, float | None]:
+        return {"difference": found.difference, "lower": found.lower, "upper": found.upper}
+
+    return finite(
+        {
+            "method": repair.cost.method,
+            "asked": repair.asked,
+            "text": repair.cost.text,
+            "text_fingerprint": repair.fitted_on,
+            "tokens": repair.cost.tokens,
+            "heldout": heldout,
+            "before": ends(repair.deleted),
+            "after": ends(repair.cost),
+            "gain": ends(repair.cost.gain),
+            "notes": list(repair.notes),
+        }
+    )
 
 
 def origin(spec: ModelSpec, edits: Edits) -> dict[str, Any]:
@@ -131,17 +157,53 @@ def model_card(facts: Facts) -> str:
     parts = [
         "\n".join(["---", *front, "---"]),
         f"# {base} without {facts['removed_players']}",
-        f"{base} with parts of its decoder {_done(facts)} by layershap, and nothing else changed: "
-        "it was not fine-tuned or healed after that. It is a stock checkpoint; the licence and the "
-        "terms of the base model hold for it too.",
+        f"{base} with parts of its decoder {_done(facts)} by layershap{_after_that(facts)} It is a "
+        "stock checkpoint; the licence and the terms of the base model hold for it too.",
         "```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
         'model = AutoModelForCausalLM.from_pretrained("PATH", dtype="auto")\n'
         'tokenizer = AutoTokenizer.from_pretrained("PATH")\n```',
         "## What was removed\n\n" + "\n".join(f"- {line}" for line in _removed_lines(facts)),
+        *_repair(facts),
         "## What it costs and gains\n\n" + _table(facts),
         _checks(facts),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _repaired(facts: Facts) -> Facts | None:
+    """What was fitted; None where nothing was."""
+    repair = facts.get("repair")
+    return repair if repair and repair["method"] != "none" else None
+
+
+def _after_that(facts: Facts) -> str:
+    if _repaired(facts):
+        return (
+            ", and some of the weights that stay fitted to the base model by least squares. It was "
+            "not fine-tuned."
+        )
+    return ", and nothing else changed: it was not fine-tuned or healed after that."
+
+
+def _repair(facts: Facts) -> list[str]:
+    repair = _repaired(facts)
+    if repair is None:
+        return []
+    before, after, gain = (_of(repair[key]) for key in ("before", "after", "gain"))
+    return [
+        "## What was repaired\n\n"
+        f"Weights fitted by the method {repair['method']} on {repair['tokens']:,} tokens "
+        f"({repair['text']}), each rounded once to its stored type. On held-out text "
+        f"({repair['heldout']}) the model costs {before} nats per token above the base model "
+        f"without repair and {after} with it; the paired difference is {gain}. Intervals are 95 %."
+    ]
+
+
+def _of(ends: Facts) -> str:
+    middle, lower, upper = ends["difference"], ends["lower"], ends["upper"]
+    if middle is None:
+        return "an unknown number of"
+    return f"{middle:+.3f}" if lower is None else f"{middle:+.3f} ({lower:+.3f} to {upper:+.3f})"
 
 
 def _done(facts: Facts) -> str:
@@ -183,10 +245,14 @@ def _table(facts: Facts) -> str:
     ]
     measured = facts.get("measured")
     under = "Its quality was not measured on held-out text."
+    if _repaired(facts):
+        under = "Its quality was measured before and after repair, above."
     if measured:
         rows += _quality(measured["whole"], measured["this"])
         under = f"Measured on {measured['tokens']:,} tokens that the search never saw"
         under += f" ({measured['text']}), in {facts['dtype']}; intervals are 95 %, paired."
+        if _repaired(facts):
+            under += " The quality in this table is that of the model before repair."
         speed = measured["this"]["speed"]
         # Speed is that of the layers that were timed; of repacked ones it may not be.
         if speed and speed["parameters"] == facts["parameters_after"]:
@@ -236,6 +302,8 @@ def _ratio(quartiles: Sequence[float]) -> str:
 
 
 def _compared(facts: Facts) -> str:
+    if _repaired(facts):
+        return "skipped and the fitted weights in memory"
     return "merged in memory" if facts.get("merged") else "skipped"
 
 

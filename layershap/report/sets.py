@@ -91,6 +91,9 @@ class Recommendation:
         tasks: scores on held-out items of tasks; may be empty.
         warnings: what perplexity does not show of this set, a sentence each.
         why: why these players, beside those of least value, a sentence; empty where it is not told.
+        repaired: the difference when the weights that are left are fitted to the whole model; None
+            where that was not done.
+        repair: the method of the fit; "none" where none was better than deletion.
     """
 
     removed: tuple[int, ...]
@@ -107,6 +110,8 @@ class Recommendation:
     tasks: tuple[TaskScore, ...] = ()
     warnings: tuple[str, ...] = ()
     why: str = ""
+    repaired: Estimate | None = None
+    repair: str | None = None
 
     @property
     def size(self) -> int:

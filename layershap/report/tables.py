@@ -116,6 +116,9 @@ def recommendation_table(report: Report) -> Table:
         (("Perplexity", f"whole: {fixed(math.exp(min(700.0, dense.nll)))}"),
          [_perplexity(dense.nll, item) for item in items]),
     ]  # fmt: skip
+    if any(item.repaired is not None for item in items):
+        cells = [_repaired(item) for item in items]
+        columns.insert(3, (("Repaired", "nats per token"), cells))
     if any(item.against is not None for item in items):
         cells = [_against(item) for item in items]
         columns.append((("Against the best", "heuristic of the size"), cells))
@@ -309,6 +312,10 @@ def _against(item: Recommendation) -> Cell:
 
 def _difference(estimate: Estimate) -> Cell:
     return Cell(signed(estimate.value), interval(estimate))
+
+
+def _repaired(item: Recommendation) -> Cell:
+    return Cell("–") if item.repaired is None else _difference(item.repaired)
 
 
 def _perplexity(nll: float, item: Recommendation) -> Cell:

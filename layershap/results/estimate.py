@@ -41,3 +41,9 @@ class Estimate:
     def high(self) -> float:
         """The upper end, or the number itself where there is no interval."""
         return self.upper if self.has_interval else self.value
+
+    def __str__(self) -> str:
+        """Write the value with its interval, signs shown."""
+        if not self.has_interval:
+            return f"{self.value:+.4f}"
+        return f"{self.value:+.4f} ({self.lower:+.4f} to {self.upper:+.4f})"

@@ -11,6 +11,7 @@ from pydantic import model_serializer
 
 from layershap.results.baseline_sets import Merges
 from layershap.results.estimate import Estimate
+from layershap.results.paired_results import PairedResult, RepairedCost, TaskResult, TextResult
 from layershap.results.perplexity import TOLERANCE, rise
 from layershap.results.result_file import ResultFile
 
@@ -19,11 +20,8 @@ __all__ = [
     "BaselineVariant",
     "BestBaseline",
     "DenseModel",
-    "PairedResult",
     "Recommendations",
     "Speed",
-    "TaskResult",
-    "TextResult",
     "VerifiedModel",
     "VerifiedVariant",
 ]
@@ -31,50 +29,6 @@ __all__ = [
 Removed = tuple[int, ...]
 Quartiles = tuple[float, float, float]
 Interval = tuple[float, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairedResult:
-    """A difference of two models on the same text or items.
-
-    Attributes:
-        difference: in nats per token, or in units of a task's metric; None where not finite.
-        lower: end of its 95 % interval; None where there is none.
-        upper: likewise.
-    """
-
-    difference: float | None
-    lower: float | None
-    upper: float | None
-
-    @property
-    def estimate(self) -> Estimate:
-        """The difference with its interval."""
-        return Estimate.of(self.difference, self.lower, self.upper)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextResult(PairedResult):
-    """A model beside the whole one on one source of the held-out text.
-
-    Attributes:
-        name: of the source.
-        tokens: that were scored.
-    """
-
-    name: str
-    tokens: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskResult(PairedResult):
-    """A model beside the whole one on held-out items of a task, by one metric.
-
-    Attributes:
-        value: share of items for an accuracy, nats for a margin.
-    """
-
-    value: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,11 +132,12 @@ class VerifiedModel:
         return math.inf if edge is None else edge
 
     @model_serializer(mode="wrap")
-    def _without_speed(self, handler: Any) -> dict[str, Any]:
-        """Leave the speed out where nothing was timed."""
+    def _without_unmeasured(self, handler: Any) -> dict[str, Any]:
+        """Leave the speed out where nothing was timed, the repair where nothing was repaired."""
         content = handler(self)
-        if content.get("speed") is None:
-            content.pop("speed", None)
+        for name in ("speed", "repair"):
+            if content.get(name) is None:
+                content.pop(name, None)
         return content
 
 
@@ -229,6 +184,8 @@ class VerifiedVariant(VerifiedModel):
         against_best: beside the best baseline of the count; None without baselines.
         warnings: what perplexity does not show, a sentence each.
         baselines: the published methods' models of this count.
+        repair: what is left when the kept weights are fitted to the whole model; None where that
+            was not done.
     """
 
     count: int
@@ -241,6 +198,7 @@ class VerifiedVariant(VerifiedModel):
     against_best: BestBaseline | None
     warnings: tuple[str, ...] = ()
     baselines: tuple[BaselineVariant, ...] = ()
+    repair: RepairedCost | None = None
 
     @property
     def cheapest_baseline(self) -> BaselineVariant | None:

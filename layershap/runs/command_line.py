@@ -24,6 +24,8 @@ def run_command(config: RunConfig, output: Path) -> str:
         flag = "--" + name.replace("_", "-")
         if value is True:
             words.append(flag)
+        elif value is False:
+            words.append(f"--no-{flag.removeprefix('--')}")
         elif isinstance(value, tuple):
             words += [word for entry in value for word in (flag, str(entry))]
         else:

@@ -18,6 +18,7 @@ from layershap.runs.config_tables import (
     ClusterConfig,
     MeasureConfig,
     ModelConfig,
+    RepairConfig,
     SearchConfig,
     Setting,
     TextConfig,
@@ -39,6 +40,7 @@ class RunConfig(BaseModel):
     values: ValuesConfig = ValuesConfig()
     search: SearchConfig = SearchConfig()
     verify: VerifyConfig = VerifyConfig()
+    repair: RepairConfig = RepairConfig()
     cluster: ClusterConfig = ClusterConfig()
 
     @classmethod
@@ -152,10 +154,18 @@ class Option:
         return next(m.metavar for m in self.info.metadata if isinstance(m, Setting))
 
 
+_RENAMED = {
+    ("model", "name"): "model",
+    ("repair", "enabled"): "repair",
+    ("repair", "method"): "repair_method",
+    ("repair", "tokens"): "repair_tokens",
+}
+
+
 def _options() -> dict[str, Option]:
     sections = {name: info.annotation for name, info in RunConfig.model_fields.items()}
     return {
-        "model" if (section, field) == ("model", "name") else field: Option(section, field, info)
+        _RENAMED.get((section, field), field): Option(section, field, info)
         for section, table in sections.items()
         if isinstance(table, type) and issubclass(table, BaseModel)
         for field, info in table.model_fields.items()

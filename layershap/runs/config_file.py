@@ -79,7 +79,9 @@ def _checked(tables: Mapping[str, Any], source: str) -> RunConfig:
     except ValidationError as error:
         first = error.errors()[0]
         place = [str(part) for part in first["loc"][:2]] or ["?"]
-        name = "model" if place == ["model", "name"] else place[-1]
+        name = next(
+            (name for name, o in SETTINGS.items() if [o.section, o.field] == place), place[-1]
+        )
         shown = ".".join(place) if source else "--" + name.replace("_", "-")
         raise UserError(
             f"{source}{': ' if source else ''}{shown} {first.get('input')}: {first['msg'].lower()}"

@@ -10,6 +10,7 @@ __all__ = [
     "ClusterConfig",
     "MeasureConfig",
     "ModelConfig",
+    "RepairConfig",
     "SearchConfig",
     "Setting",
     "TextConfig",
@@ -216,6 +217,27 @@ class VerifyConfig(_Section):
 
     speed_rounds: Annotated[int, Setting("ROUNDS")] = Field(
         default=15, ge=0, description="Timed rounds of the speed measurement; 0 leaves it out."
+    )
+
+
+class RepairConfig(_Section):
+    """How what is left of the recommended sets is fitted to the whole model."""
+
+    enabled: Annotated[bool, Setting("")] = Field(
+        default=True,
+        description="Fit the weights that are left of each recommended set to the whole model, and "
+        "measure that on the held-out text as well.",
+    )
+    method: Annotated[str, Setting("METHOD")] = Field(
+        default="fast",
+        description="Which fits are compared: fast (two that are cheap and good), auto (all) or "
+        "the name of one.",
+    )
+    tokens: Annotated[int, Setting("TOKENS")] = Field(
+        default=4096,
+        ge=1,
+        description="Tokens of the calibration text, beyond --sequences, that repair fits on: few, "
+        "so that a run stays short; layershap repair takes more.",
     )
 
 

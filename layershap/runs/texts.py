@@ -29,7 +29,7 @@ from layershap.runs.utilities import parse_utilities
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["TextPart", "Texts", "load_texts"]
+__all__ = ["TextPart", "Texts", "load_fitting_text", "load_texts"]
 
 _USUAL_LENGTH = 256
 _NO_LIMIT = 10**9
@@ -89,16 +89,14 @@ def load_texts(config: RunConfig, tokenizer: PreTrainedTokenizerBase, model_conf
     def cut(stream: np.ndarray, source: str, sequences: int) -> TokenText:
         return cut_sequences(stream, sequences=sequences, length=length, source=source, bos=bos)
 
-    calibration, source = _stream(config.text.calibration, "calibration", tokenizer)
+    calibration, source, rest = _search_stream(config, tokenizer, length - (bos is not None))
     if config.text.heldout:
         sources = [_stream((one,), "heldout", tokenizer)[0] for one in config.text.heldout]
         heldout = list(zip(sources, _names(config.text.heldout), strict=True))
-    elif not config.text.calibration:
+    elif rest is None:
         heldout = [_stream((), "heldout", tokenizer)]
     else:
-        at = _split(calibration, config, length - (bos is not None), source)
-        heldout = [(calibration[at:], f"{source} (last part)")]
-        calibration = calibration[:at]
+        heldout = [(rest, f"{source} (last part)")]
     available = [len(stream) // (length - (bos is not None)) for stream, _ in heldout]
     shares = _shares(config.text.heldout_sequences, available)
     parts = [cut(*one, share) for one, share in zip(heldout, shares, strict=True)]
@@ -112,6 +110,45 @@ def load_texts(config: RunConfig, tokenizer: PreTrainedTokenizerBase, model_conf
     calibration_tasks, heldout_tasks, dropped = _tasks(config, tokenizer, model_config)
     warnings += dropped
     return Texts(*texts, calibration_tasks, heldout_tasks, tuple(warnings), _places(parts))
+
+
+def load_fitting_text(
+    config: RunConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    model_config: Any,
+    tokens: int,
+    source: str | None = None,
+) -> TokenText:
+    """Tokenise text to fit weights on, usually more of the calibration text than the search sees.
+
+    Args:
+        config: of the run.
+        tokenizer: of the model.
+        model_config: of its decoder.
+        tokens: at most so many, and at least a sequence.
+        source: a file or data set; what of the calibration text is not held out when omitted.
+
+    Raises:
+        TextError: the text is missing, unreadable or too short.
+    """
+    length, bos = _length(config, model_config), _bos(tokenizer)
+    if source is None:
+        stream, name, _ = _search_stream(config, tokenizer, length - (bos is not None))
+    else:
+        stream, name = _stream((source,), "calibration", tokenizer)
+    sequences = max(1, tokens // length)
+    return cut_sequences(stream, sequences=sequences, length=length, source=name, bos=bos)
+
+
+def _search_stream(
+    config: RunConfig, tokenizer: PreTrainedTokenizerBase, body: int
+) -> tuple[np.ndarray, str, np.ndarray | None]:
+    """The calibration text without what is held out of it, its source, and what is held out."""
+    stream, source = _stream(config.text.calibration, "calibration", tokenizer)
+    if config.text.heldout or not config.text.calibration:
+        return stream, source, None
+    at = _split(stream, config, body, source)
+    return stream[:at], source, stream[at:]
 
 
 def _tasks(

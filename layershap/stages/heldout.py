@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from cluster import Column
+from layershap.results.paired_results import TaskResult, TextResult
 from layershap.results.perplexity import MOST_NATS, TOLERANCE, rise
-from layershap.results.recommendations import TaskResult, TextResult
 from layershap.runs.texts import TextPart
 from layershap.runs.workspace import HELDOUT, Workspace
 from layershap.stages.contenders import Variant

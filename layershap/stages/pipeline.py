@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from layershap.results.estimate import Estimate
 from layershap.results.recommendations import Recommendations, VerifiedVariant
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
@@ -27,8 +28,10 @@ def run(config: RunConfig, directory: RunDirectory, console: Console, command: s
         console: who tells a person.
         command: what was typed, for the report.
     """
+    from layershap.runs.repair import check_method
     from layershap.stages import fit, measure, report, search, values, verify
 
+    check_method(config.repair.method, "--repair-method")
     started = time.monotonic()
     names = list(STAGES)
 
@@ -60,6 +63,8 @@ def run(config: RunConfig, directory: RunDirectory, console: Console, command: s
         recommendation_table(console, verified)
         console.result(f"Report: {path}")
         console.result(f"Export: {verified.recommendations[0].export}")
+        if any(item.repair is not None for item in verified.recommendations):
+            console.result("        with --repair it writes the repaired weights")
         console.say(f"done in {clock(time.monotonic() - started)}")
 
 
@@ -71,13 +76,15 @@ def recommendation_table(console: Console, verified: Recommendations) -> None:
         verified: what to print.
     """
     dense = verified.dense
+    repaired = any(item.repair is not None for item in verified.recommendations)
     rows = []
     for item in verified.recommendations:
         rivals = [rival.difference for rival in item.baselines if rival.difference is not None]
         rows.append(
             [
                 item.names,
-                _interval(item),
+                _cost(item.estimate),
+                *([_repaired(item)] if repaired else []),
                 f"{item.perplexity:.2f}" if item.perplexity is not None else "–",
                 _ratio(item, "prefill"),
                 _ratio(item, "decode"),
@@ -86,22 +93,26 @@ def recommendation_table(console: Console, verified: Recommendations) -> None:
             ]
         )
     console.table(
-        f"{verified.noun.capitalize()}s to remove (held-out NLL of the whole model "
-        f"{dense.nll or float('nan'):.4f} nats per token, perplexity "
+        f"{verified.noun.capitalize()}s to remove, cost in nats per token on the held-out text "
+        f"(the whole model: {dense.nll or float('nan'):.4f}, perplexity "
         f"{dense.perplexity or float('nan'):.2f})",
         [
-            "remove", "cost, nats/token (95 %)", "perplexity", "prefill", "decoding",
-            "params saved", "best baseline",
+            "remove", "cost (95 %)", *(["repaired (95 %)"] if repaired else []),
+            "perplexity", "prefill", "decoding", "params saved", "best baseline",
         ],
         rows,
     )  # fmt: skip
 
 
-def _interval(item: VerifiedVariant) -> str:
-    cost = item.estimate
+def _repaired(item: VerifiedVariant) -> str:
+    return "–" if item.repair is None else _cost(item.repair.estimate)
+
+
+def _cost(cost: Estimate) -> str:
+    """With half of its interval, which lies even about a paired mean: two fit in one line."""
     if not cost.has_interval:
         return f"{cost.value:+.4f}"
-    return f"{cost.value:+.4f} ({cost.lower:+.4f} to {cost.upper:+.4f})"
+    return f"{cost.value:+.4f} ±{(cost.upper - cost.lower) / 2:.4f}"
 
 
 def _ratio(item: VerifiedVariant, name: str) -> str:

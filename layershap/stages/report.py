@@ -225,6 +225,8 @@ def _recommendation(item: VerifiedVariant, why: str) -> Recommendation:
         ),
         warnings=item.warnings,
         why=why,
+        repaired=None if item.repair is None else item.repair.estimate,
+        repair=None if item.repair is None else item.repair.method,
     )
 
 

@@ -20,6 +20,7 @@ from layershap.results.recommendations import (
     VerifiedVariant,
 )
 from layershap.results.set_text import export_command, removal_text
+from layershap.runs.repair import repair_recommended
 from layershap.runs.workspace import HELDOUT, Workspace
 from layershap.stages.contenders import Variant, read_contenders
 from layershap.stages.heldout import HeldOut, measure_heldout
@@ -29,7 +30,7 @@ __all__ = ["verify"]
 
 
 def verify(work: Workspace) -> Recommendations:
-    """Measure on the held-out text, time, and write `recommendations.json`.
+    """Measure on the held-out text, time, repair, and write `recommendations.json`.
 
     Args:
         work: the run, searched.
@@ -90,6 +91,8 @@ def verify(work: Workspace) -> Recommendations:
         dense=DenseModel(parameters=work.model.num_parameters(), **measured(Variant())),
         recommendations=tuple(recommendations),
     )
+    if work.config.repair.enabled:
+        found = repair_recommended(work, found)
     RECOMMENDATIONS.write(work.directory.path, found)
     for item in recommendations:
         for sentence in item.warnings:

@@ -156,6 +156,20 @@ class Interactions(_Out):
     interactions: list[Interaction]
 
 
+class RepairedCost(_Out):
+    """What a set costs when the weights that are left are fitted to the whole model."""
+
+    method: str
+    cost: float | None = Field(description="Nats per token above the whole model, held-out.")
+    lower: float | None
+    upper: float | None
+    gain: float | None = Field(description="The same above the set without repair; below 0: less.")
+    gain_lower: float | None
+    gain_upper: float | None
+    text: str = Field(description="What the weights were fitted on.")
+    tokens: int
+
+
 class Recommendation(_Out):
     """A set that was verified on text that the search never saw."""
 
@@ -164,6 +178,7 @@ class Recommendation(_Out):
     cost: float | None = Field(description="Nats per token above the whole model, held-out.")
     lower: float | None
     upper: float | None
+    repaired: RepairedCost | None
     perplexity: float | None
     prefill: float | None = Field(description="Speed as a ratio to the whole model.")
     decoding: float | None
