@@ -85,6 +85,7 @@ def recommendation(count: int, cost: float, speed: float) -> dict[str, Any]:
         "decoding": None if count == 2 else speed,
         "parameters_saved": 1000 * count,
         "share_saved": 0.1 * count,
+        "repaired": None,
         "best_baseline": None,
         "baseline_cost": None,
         "source": "exhaustive",

@@ -21,7 +21,7 @@ def test_a_run_says_in_its_log_what_it_said_on_the_console(finished_run):
         assert word in log
     for line in ("[1/6] measure", "[6/6] report", "run finished: campaign calibration", "Report: "):
         assert line in log
-    assert "Layers to remove (held-out NLL" in log
+    assert "Layers to remove, cost in nats per token" in log
     assert not (finished_run / "progress.json").exists()
 
 
