@@ -145,8 +145,9 @@ def _from_run(
 
 def _repaired(work: Workspace, removed: Sequence[int], method: str, destination: Path) -> Export:
     """Export the repair of a set that the run keeps, or fit it first."""
-    from layershap.cli.repair import TOKENS, check_removed
+    from layershap.cli.repair import TOKENS
     from layershap.export.export import export_repair
+    from layershap.export.sources import check_removed
     from layershap.runs.kept_repairs import find_kept
     from layershap.runs.recorded import HELDOUT
     from layershap.runs.repair import Repairer, check_method, fitting_text

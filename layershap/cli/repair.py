@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from decoder.players import Roster
     from layershap.results.repairs import KeptRepair
 
-__all__ = ["TOKENS", "check_removed", "repair"]
+__all__ = ["TOKENS", "repair"]
 
 TOKENS = 16_384
 
@@ -113,7 +112,7 @@ def repair(
 
 
 def _removed(run: Path, remove: str | None, count: int | None, roster: Roster) -> list[int]:
-    from layershap.export.sources import verified_set
+    from layershap.export.sources import check_removed, verified_set
     from layershap.results.frontier import OWN
     from layershap.results.recommendations import RECOMMENDATIONS
     from layershap.results.set_text import parse_set
@@ -124,22 +123,6 @@ def _removed(run: Path, remove: str | None, count: int | None, roster: Roster) -
     removed = parse_set(remove, "--remove", roster.find)
     check_removed(removed, roster)
     return removed
-
-
-def check_removed(removed: Sequence[int], roster: Roster) -> None:
-    """Refuse a set that leaves everything, or nothing.
-
-    Args:
-        removed: player indices.
-        roster: who plays.
-
-    Raises:
-        UserError: it does.
-    """
-    if not removed:
-        raise UserError("--remove: names no layer; write some, as 4,6")
-    if len(roster.removed_layers(removed)) >= roster.depth:
-        raise UserError("--remove: that is every layer; keep at least one")
 
 
 def _table(console: Any, found: KeptRepair) -> None:

@@ -12,6 +12,7 @@ from decoder.surgery.export import write
 from decoder.surgery.plan import plan_edits
 from layershap.errors import UserError
 from layershap.export.notes import model_card, origin, provenance
+from layershap.export.sources import check_removed
 from layershap.results.repairs import KeptRepair
 from layershap.runs.kept_repairs import kept_edits, kept_patches
 from layershap.runs.workspace import Workspace
@@ -38,10 +39,7 @@ def export_set(
         UserError: nobody would go, or nobody would stay.
         ModelError: the directory is taken, or the checkpoint does not agree.
     """
-    if not removed:
-        raise UserError(f"{where}: names no layer; write some, as 4,6")
-    if len(work.roster.removed_layers(removed)) >= work.roster.depth:
-        raise UserError(f"{where}: that is every layer; keep at least one")
+    check_removed(removed, work.roster, where)
     with work.console.status("planning"):
         plan = plan_edits(work.roster, removed, lambda: load_model(work.spec))
     return export_edits(work, plan.edits, destination, plan.note)

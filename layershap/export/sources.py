@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from decoder.surgery.edit import Edits, Merge, check_edits, edits_from_json
 from layershap.errors import UserError
@@ -11,7 +13,10 @@ from layershap.results.frontier import OWN
 from layershap.results.recommendations import Recommendations
 from shapley.baselines.method import slug
 
-__all__ = ["check_fit", "read_edits", "verified_set"]
+if TYPE_CHECKING:
+    from decoder.players import Roster
+
+__all__ = ["check_fit", "check_removed", "read_edits", "verified_set"]
 
 
 def read_edits(path: Path) -> Edits:
@@ -50,6 +55,23 @@ def check_fit(path: Path, edits: Edits, depth: int) -> None:
         check_edits(edits, depth)
     except ValueError as error:
         raise UserError(f"--edits {path}: {error}") from None
+
+
+def check_removed(removed: Sequence[int], roster: Roster, where: str = "--remove") -> None:
+    """Refuse a set that leaves everything, or nothing.
+
+    Args:
+        removed: player indices.
+        roster: who plays.
+        where: begins messages about the set.
+
+    Raises:
+        UserError: it does.
+    """
+    if not removed:
+        raise UserError(f"{where}: names no layer; write some, as 4,6")
+    if len(roster.removed_layers(removed)) >= roster.depth:
+        raise UserError(f"{where}: that is every layer; keep at least one")
 
 
 def verified_set(

@@ -15,6 +15,7 @@ from surrogate.ensemble.device import computing, cores
 from surrogate.ensemble.ensemble import MEETING_EXCESS, NEAR_EXCESS, PASSAGE, Ensemble
 from surrogate.ensemble.network import stream_output
 from surrogate.ensemble.processes import Fit
+from surrogate.process.kernel import beside
 
 __all__ = ["Predictor"]
 
@@ -155,7 +156,7 @@ def _lost(weights: Weights) -> float:
 
 def _smooth(weights: dict[str, Any], signs: Any, xp: Any) -> Any:
     """Returns all of a process but its part by size; ``xp`` is numpy or jax.numpy."""
-    compared = xp.concatenate([signs, signs[:, 1:] * signs[:, :-1]], axis=1)
+    compared = xp.concatenate([signs, beside(signs)], axis=1)
     total = weights["bias"] + signs @ weights["linear"]
     for metric, lean, level, centres, heights in zip(
         *(weights[name] for name in ("metric", "lean", "level", "centres", "heights")), strict=True

@@ -23,9 +23,11 @@ TYPICAL_VARIANCES = (0.5, 0.15)
 MISC_SPREAD = 3.0
 FADE_SPREAD = 0.5
 LEAST_TILT, MOST_TILT, MOST_FADE, MOST_FADE_IN_ALL = -3.0, 1.5, 1.0, 20.0
-# Of these no logarithm is taken.
-AS_THEY_ARE = ("tilts", "fade")
 TYPICAL_PAIRS, TYPICAL_REACH = 0.3, 2.0
+
+# What the optimiser sees of each kind of hyperparameter, and the way back.
+_LOGARITHM, _ITSELF = (np.log, np.exp), (np.array, np.array)
+_SCALES = {"tilts": _ITSELF, "fade": _ITSELF, "blend": (logit, expit)}
 
 
 @dataclass(frozen=True)
@@ -140,23 +142,15 @@ def _pack(kernel: Kernel, parts: Mapping[str, _Part]) -> Float[np.ndarray, "h"]:
     for name, part in parts.items():
         kind, _, component = name.partition(" ")
         value = values[kind][int(component)] if component else values[kind]
-        theta[part.at] = (
-            value if kind in AS_THEY_ARE else logit(value) if kind == "blend" else np.log(value)
-        )
+        theta[part.at] = _SCALES.get(kind, _LOGARITHM)[0](value)
     return theta
 
 
 def _unpack(theta: Float[np.ndarray, "h"], parts: Mapping[str, _Part]) -> Kernel:
     found: dict[str, list[np.ndarray]] = {}
     for name, part in parts.items():
-        kind, value = name.partition(" ")[0], theta[part.at]
-        value = (
-            value.copy()
-            if kind in AS_THEY_ARE
-            else expit(value)
-            if kind == "blend"
-            else np.exp(value)
-        )
+        kind = name.partition(" ")[0]
+        value = _SCALES.get(kind, _LOGARITHM)[1](theta[part.at])
         found.setdefault(kind, []).append(value)
     order = None
     if "pairs" in found:
