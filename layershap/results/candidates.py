@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from layershap.results.result_file import ResultFile
 
-__all__ = ["CANDIDATES", "CandidateSet", "Candidates"]
+__all__ = ["CANDIDATES", "CandidateSet", "Candidates", "RepairedSearch"]
 
 Removed = tuple[int, ...]
 
@@ -22,6 +22,7 @@ class CandidateSet:
         cost: by how much that is below the whole model's.
         predicted: utility that was expected before it was measured; None where none was.
         source: who found it: a search or a baseline.
+        repaired: cost once what is left is repaired, on the same text; None where not measured.
     """
 
     removed: Removed
@@ -29,6 +30,24 @@ class CandidateSet:
     cost: float
     predicted: float | None
     source: str
+    repaired: float | None = None
+
+
+@dataclass(frozen=True)
+class RepairedSearch:
+    """What a search of repaired sets found.
+
+    Attributes:
+        fingerprint: of their campaign.
+        spent: sets that were measured repaired.
+        settled: whether the search had no use for more measurements.
+        sets: by count the best of them, best first.
+    """
+
+    fingerprint: str
+    spent: int
+    settled: bool
+    sets: Mapping[int, tuple[CandidateSet, ...]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +58,8 @@ class Candidates:
         fingerprint: of the calibration campaign.
         budget: sets that the design and the search might measure together.
         spent: sets that they measured.
-        spent_on_baselines: sets that were measured besides, for the baselines.
+        spent_on_baselines: sets that were measured besides, for the baselines and the best repaired
+            sets.
         exact: whether every set was measured.
         settled: whether the search had no use for more measurements.
         chance_of_better: by count, at most the chance that a set that was not measured is better.
@@ -47,6 +67,7 @@ class Candidates:
         sets: by count the best measured sets, best first; none where there is no such set.
         baselines: by method and count the sets of the default baselines.
         next: sets that the search would measure next; filled where it could not measure.
+        repaired: what is best once it is repaired; None where that was not searched for.
     """
 
     fingerprint: str
@@ -60,11 +81,14 @@ class Candidates:
     sets: Mapping[int, tuple[CandidateSet, ...]]
     baselines: Mapping[str, Mapping[int, Removed]]
     next: tuple[Removed, ...] = ()
+    repaired: RepairedSearch | None = None
 
     @property
     def chosen(self) -> dict[int, CandidateSet]:
-        """The best set of every count that has any."""
-        return {count: sets[0] for count, sets in self.sets.items() if sets}
+        """The best set of every count that has any: once repaired, where that was searched for."""
+        repaired = {} if self.repaired is None else self.repaired.sets
+        best = {count: repaired.get(count) or sets for count, sets in self.sets.items()}
+        return {count: sets[0] for count, sets in best.items() if sets}
 
 
 CANDIDATES = ResultFile(Candidates, "candidates.json", "search")

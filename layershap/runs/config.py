@@ -139,6 +139,14 @@ class RunConfig(BaseModel):
             )
         return min(budget, everything)
 
+    def repaired_evaluations(self, n: int) -> int:
+        """Distinct sets that the search may measure repaired; 0 where none is repaired."""
+        if not self.repair.enabled or self.search.rounds == 0:
+            return 0
+        if self.repair.budget is not None:
+            return self.repair.budget
+        return max(self.evaluations(n) // 8, 4 * len(self.counts(n)))
+
 
 @dataclass(frozen=True)
 class Option:
@@ -159,6 +167,7 @@ _RENAMED = {
     ("repair", "enabled"): "repair",
     ("repair", "method"): "repair_method",
     ("repair", "tokens"): "repair_tokens",
+    ("repair", "budget"): "repair_budget",
 }
 
 

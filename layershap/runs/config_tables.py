@@ -239,6 +239,13 @@ class RepairConfig(_Section):
         description="Tokens of the calibration text, beyond --sequences, that repair fits on: few, "
         "so that a run stays short; layershap repair takes more.",
     )
+    budget: Annotated[int | None, Setting("EVALUATIONS")] = Field(
+        default=None,
+        ge=0,
+        description="Distinct sets that the search measures repaired, each cut bridged by one fit, "
+        "to choose what is best once it is repaired; 0 chooses by the sets as they are "
+        "[default: an eighth of --budget, four for each count at least].",
+    )
 
 
 class ClusterConfig(_Section):

@@ -28,12 +28,16 @@ __all__ = [
     "FINISHED",
     "HELDOUT",
     "MEASURED_ON",
+    "REPAIRED",
+    "REPAIRED_HELDOUT",
     "STARTED",
     "RecordedRun",
     "open_recorded",
 ]
 
 CALIBRATION, HELDOUT = "calibration", "heldout"
+REPAIRED, REPAIRED_HELDOUT = "repaired", "repaired-heldout"
+"""The same texts, measured of sets that were repaired on a third one."""
 STARTED, FINISHED = "stage started", "stage finished"
 """Kinds of the ledger's events that say how far a run is."""
 MEASURED_ON = "measured on"

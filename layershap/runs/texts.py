@@ -118,6 +118,8 @@ def load_fitting_text(
     model_config: Any,
     tokens: int,
     source: str | None = None,
+    *,
+    apart: bool = False,
 ) -> TokenText:
     """Tokenise text to fit weights on, usually more of the calibration text than the search sees.
 
@@ -127,13 +129,16 @@ def load_fitting_text(
         model_config: of its decoder.
         tokens: at most so many, and at least a sequence.
         source: a file or data set; what of the calibration text is not held out when omitted.
+        apart: only of the calibration text beyond what the search measures on.
 
     Raises:
         TextError: the text is missing, unreadable or too short.
     """
     length, bos = _length(config, model_config), _bos(tokenizer)
     if source is None:
-        stream, name, _ = _search_stream(config, tokenizer, length - (bos is not None))
+        body = length - (bos is not None)
+        stream, name, _ = _search_stream(config, tokenizer, body)
+        stream = stream[config.text.sequences * body :] if apart else stream
     else:
         stream, name = _stream((source,), "calibration", tokenizer)
     sequences = max(1, tokens // length)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from decoder import (
     MeasureOptions,
     ModelSpec,
     Roster,
+    TokenText,
     UnsupportedModel,
     Workload,
     build_evaluator,
@@ -27,6 +28,7 @@ from decoder import (
     pick_device,
 )
 from decoder.cost.relative import head_cost, player_costs
+from decoder.data.text import text_fingerprint
 from decoder.model.loading import load_config
 from layershap.errors import UserError
 from layershap.results.set_text import removal_text
@@ -35,8 +37,15 @@ from layershap.runs.directory import RunDirectory
 from layershap.runs.incumbent import IncumbentTracker
 from layershap.runs.machine import described
 from layershap.runs.plan import make_plan
-from layershap.runs.recorded import CALIBRATION, HELDOUT, MEASURED_ON, RecordedRun
-from layershap.runs.texts import Texts, load_texts
+from layershap.runs.recorded import (
+    CALIBRATION,
+    HELDOUT,
+    MEASURED_ON,
+    REPAIRED,
+    REPAIRED_HELDOUT,
+    RecordedRun,
+)
+from layershap.runs.texts import Texts, load_fitting_text, load_texts
 from layershap.runs.utilities import Utility, parse_utilities
 from layershap.terminal.console import Console
 from layershap.terminal.log_file import logged
@@ -50,6 +59,8 @@ if TYPE_CHECKING:
     from decoder import Footprint
 
 __all__ = ["Workspace", "open_workspace"]
+
+_REPAIRED = (REPAIRED, REPAIRED_HELDOUT)
 
 
 class Workspace:
@@ -138,10 +149,21 @@ class Workspace:
             text = load_config(self.spec).get_text_config(decoder=True)
             return load_texts(self.config, tokenizer, text)
 
+    @cached_property
+    def fitting_text(self) -> TokenText:
+        """What repaired sets are fitted on: calibration text that the search does not measure on.
+
+        Raises:
+            TextError: there is no more of it.
+        """
+        text = load_config(self.spec).get_text_config(decoder=True)
+        tokens = self.config.repair.tokens
+        return load_fitting_text(self.config, load_tokenizer(self.spec), text, tokens, apart=True)
+
     def workload(self, name: str) -> Workload:
         """What a campaign measures: on text to search on only if a utility asks for it."""
         c, texts = self.config, self.texts
-        if name == HELDOUT:
+        if name in (HELDOUT, REPAIRED_HELDOUT):
             return Workload(texts.heldout, texts.heldout_tasks)
         asked = any(u.file is None for u in parse_utilities(c.utilities))
         text = texts.calibration if asked else None
@@ -190,6 +212,9 @@ class Workspace:
                 details["text"] = text.source
                 details["sequences"] = f"{len(text.tokens)} x {text.tokens.shape[1]} tokens"
                 details["score_share"] = workload.score_share
+            if name in _REPAIRED:
+                fitted = self.fitting_text
+                details["repaired"] = f"{fitted.tokens.size} tokens of {fitted.source}"
             for task in workload.tasks:
                 details[task.name] = f"{len(task.gold_row)} items of {task.source}"
             metrics = [metric.name for metric in workload.metrics]
@@ -209,6 +234,11 @@ class Workspace:
 
         names = [slot.name for slot in self.roster.slots]
         names += [f"protected {name}" for name in self.roster.protected]
+        if name in _REPAIRED:
+            from decoder.recovery.game import REPAIRED_VERSION
+
+            fitted = text_fingerprint(self.fitting_text.tokens)
+            names.append(f"repaired {REPAIRED_VERSION} on {fitted}")
         workload = self.workload(name).fingerprint()
         return combine(self._model_fingerprint, workload, names, self.dtype, self.device.type)
 
@@ -305,10 +335,19 @@ class Workspace:
             self._connected = True
         if name not in self._pools:
             self.close_workers()
-            factory = partial(build_evaluator, self.spec, self.workload(name), self.options)
+            factory = self._factory(name)
             pool = WorkerPool(factory, workers=self.workers, **self._share)
             self._pools[name] = self._stack.enter_context(pool)
         return self._pools[name]
+
+    def _factory(self, name: str) -> Callable[[], Any]:
+        workload = self.workload(name)
+        if name not in _REPAIRED:
+            return partial(build_evaluator, self.spec, workload, self.options)
+        from decoder.recovery.game import build_repaired
+
+        fitted = self.fitting_text.tokens
+        return partial(build_repaired, self.spec, workload, fitted, self.options)
 
     @property
     def _share(self) -> dict[str, Any]:

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from layershap.results.candidates import CANDIDATES, Candidates
+from layershap.results.candidates import CANDIDATES, Candidates, CandidateSet, RepairedSearch
 from layershap.runs.design import read_design
 from layershap.runs.recorded import CALIBRATION, RecordedRun
 from layershap.runs.workspace import Workspace
 from layershap.stages.baselines import baseline_sets
 from layershap.stages.constraints import recorded_limits, search_limits
 from layershap.stages.fit import Fitted, fit, load_fitted
+from layershap.stages.repaired_search import search_repaired
 from layershap.stages.search_state import SearchState, best_sets, described
 
 __all__ = ["search", "search_recorded"]
@@ -39,7 +40,9 @@ def search(work: Workspace, fitted: Fitted | None = None) -> Candidates:
     first = fitted or load_fitted(run)
     searched = SearchState(run, limits, counts, read_design(run))
     _measure_rounds(work, searched, first, run.plan.for_search)
-    found = _settled(run, searched, baseline_sets(work, counts))
+    baselines = baseline_sets(work, counts)
+    repaired = search_repaired(work, searched, baselines)
+    found = _settled(run, searched, baselines, repaired=repaired)
     fit(run, everything=True)
     _say(run, found)
     return found
@@ -65,7 +68,9 @@ def search_recorded(run: RecordedRun, fitted: Fitted | None = None) -> Candidate
     upcoming = tuple(dict.fromkeys(tuple(np.flatnonzero(~row).tolist()) for row in rows))
     before = CANDIDATES.found(run.directory.path)
     same = before is not None and before.fingerprint == campaign.fingerprint
-    found = _settled(run, searched, before.baselines if before and same else {}, upcoming)
+    baselines = before.baselines if before and same else {}
+    repaired = before.repaired if before and same else None
+    found = _settled(run, searched, baselines, upcoming, repaired)
     _say(run, found)
     if upcoming:
         names = ", ".join(f"[{run.named(removed)}]" for removed in upcoming)
@@ -99,6 +104,7 @@ def _settled(
     searched: SearchState,
     baselines: Mapping[str, Mapping[int, Set]],
     upcoming: tuple[Set, ...] = (),
+    repaired: RepairedSearch | None = None,
 ) -> Candidates:
     """Write the best measured sets that the limits allow."""
     campaign, spent = run.campaign(CALIBRATION), searched.state.spent
@@ -117,16 +123,21 @@ def _settled(
         sets=sets,
         baselines=baselines,
         next=upcoming,
+        repaired=repaired,
     )
     CANDIDATES.write(run.directory.path, candidates)
     return candidates
 
 
+def _repaired(chosen: CandidateSet) -> str:
+    return "" if chosen.repaired is None else f", repaired {chosen.repaired:+.4f}"
+
+
 def _say(run: RecordedRun, found: Candidates) -> None:
     for count, chosen in found.chosen.items():
         run.console.say(
-            f"remove {count}: {run.named(chosen.removed)} costs "
-            f"{chosen.cost:+.4f} {run.utility.unit} ({chosen.source})"
+            f"remove {count}: {run.named(chosen.removed)} costs {chosen.cost:+.4f} "
+            f"{run.utility.unit}{_repaired(chosen)} ({chosen.source})"
         )
     for count, sets in found.sets.items():
         if not sets:
