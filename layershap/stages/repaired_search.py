@@ -8,11 +8,11 @@ first, the baselines' besides, then those that promise most.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from cluster import WorkerRefused
 from decoder import TextError
@@ -23,17 +23,20 @@ from layershap.runs.repair import refuse_quantised
 from layershap.runs.workspace import CALIBRATION, REPAIRED, Workspace
 from layershap.stages.search_state import SearchState
 from sampling import keys, without
+from sampling.coalitions import distinct
 from shapley import State
-from shapley.search import SetSearch
+from shapley.estimators.state import unmeasured
+from shapley.search import FoundSets, SetSearch
 from surrogate.process.transferred import TransferredLearner
 
-__all__ = ["search_repaired"]
+__all__ = ["find_repaired", "search_repaired"]
+
+Measure = Callable[[Bool[np.ndarray, "k n"], str], Float[np.ndarray, "k"]]
+Set = tuple[int, ...]
 
 _SOURCE = "repaired"
 _OPENING = 0.5  # of the budget; the rest goes where a better set may be
 _RUNNERS_UP = 3
-
-Set = tuple[int, ...]
 
 
 def search_repaired(
@@ -49,95 +52,109 @@ def search_repaired(
     Returns:
         what was found; None where the run asks for no repair, or the model cannot be repaired.
     """
-    budget = work.config.repaired_evaluations(len(work.players))
+    config, n = work.config, len(work.players)
+    budget = config.repaired_evaluations(n)
     if not budget:
         return None
+
+    def measure(rows: Bool[np.ndarray, "k n"], what: str) -> Float[np.ndarray, "k"]:
+        work.measure(REPAIRED, rows, f"repaired sets, {what}")
+        return work.campaign(REPAIRED).read(rows).utilities
+
     try:
         refuse_quantised(work)
-        rivals = [without(searched.state.n, s) for by in baselines.values() for s in by.values()]
-        state = _measured(work, _nothing(searched), np.array(rivals, dtype=bool), "baselines")
-        return _search(work, searched, state, budget)
-    except (ModelError, RepairError, TextError, UserError, WorkerRefused) as error:
-        work.console.warn(
-            f"sets are chosen as they are, not by what repair leaves of them: {error}"
+        rivals = [without(n, gone) for by in baselines.values() for gone in by.values()]
+        admitted = np.array(rivals, dtype=bool).reshape(-1, n)
+        found, state = find_repaired(
+            searched.search, searched.state, measure, budget, config.search.rounds, admitted
         )
+    except (ModelError, RepairError, TextError, UserError, WorkerRefused) as error:
+        work.console.warn(f"sets are chosen as they are, not by what repair leaves: {error}")
         return None
+    best = {count: [one.removed for one in sets] for count, sets in found.sets.items()}
+    leaders = [without(n, sets[0]) for sets in best.values() if sets]
+    work.measure(CALIBRATION, np.array(leaders), "the best repaired sets as they are")
+    kept = {count: _kept(work, searched, state, sets) for count, sets in best.items()}
+    _say(work, searched, kept, state.spent)
+    return RepairedSearch(work.fingerprint(REPAIRED), state.spent, found.converged, kept)
 
 
-def _search(work: Workspace, searched: SearchState, state: State, budget: int) -> RepairedSearch:
-    plain = searched.search
+def find_repaired(
+    plain: SetSearch,
+    known: State,
+    measure: Measure,
+    budget: int,
+    rounds: int,
+    admitted: Bool[np.ndarray, "a n"],
+) -> tuple[FoundSets, State]:
+    """Search for the sets of the largest repaired utility.
+
+    Args:
+        plain: the search among sets without repair; its counts and limits are kept to.
+        known: what that has measured.
+        measure: gives repaired utilities, of which those that are not finite count as the worst;
+            told what the rows are for.
+        budget: most sets to measure, the admitted ones and the whole model apart.
+        rounds: most rounds after the opening.
+        admitted: further sets that are measured and compared.
+
+    Returns:
+        what was found and what was measured.
+
+    Raises:
+        RepairError: no utility is finite.
+    """
     search = SetSearch(
-        TransferredLearner(plain.evaluate(searched.state).belief),
+        TransferredLearner(plain.evaluate(known).belief),
         plain.counts,
-        searched.limits,
+        plain.limits,
         most_a_round=plain.most_a_round,
         nested=plain.nested,
         name=_SOURCE,
     )
+    state = State(known.players, known.coalitions[:0], np.empty(0), known.seed)
+    whole = np.ones((1, known.n), dtype=bool)
+    state = _extended(state, np.concatenate([whole, admitted]), measure, "baselines")
     free = state.spent
-    state = _measured(work, state, _opening(searched, max(1, int(_OPENING * budget))), "opening")
-    for number in range(1, work.config.search.rounds + 1):
+    opening = _opening(plain, known, max(len(plain.counts), round(_OPENING * budget)))
+    state = _extended(state, opening, measure, "opening")
+    for number in range(1, rounds + 1):
         room = budget - (state.spent - free)
         if room < 1:
             break
-        with work.console.status("learning from what is repaired"):
-            acquisition = search.evaluate(state)
-            rows = acquisition.most_promising(min(room, search.round_size(state.spent)))
+        rows = search.evaluate(state).most_promising(min(room, search.round_size(state.spent)))
         if not len(rows):
             break
-        state = _measured(work, state, rows, f"round {number}")
-    acquisition = search.evaluate(state)
-    found = search.result(state)
-    best = {count: [one.removed for one in sets] for count, sets in found.sets.items()}
-    leaders = [without(state.n, sets[0]) for sets in best.values() if sets]
-    work.measure(CALIBRATION, np.array(leaders), "the best repaired sets as they are")
-    kept = {count: _kept(work, searched, state, sets) for count, sets in best.items()}
-    _say(work, searched, kept, state.spent)
-    fingerprint = work.fingerprint(REPAIRED)
-    return RepairedSearch(fingerprint, state.spent, acquisition.converged, kept)
+        state = _extended(state, rows, measure, f"round {number}")
+    return search.result(state), state
 
 
-def _nothing(searched: SearchState) -> State:
-    state = searched.state
-    return State(state.players, state.coalitions[:0], np.empty(0), state.seed)
-
-
-def _measured(work: Workspace, state: State, rows: Bool[np.ndarray, "k n"], what: str) -> State:
-    """The state with these rows and the whole model; what is not finite is the worst."""
-    rows = np.concatenate([np.ones((1, state.n), dtype=bool), rows.reshape(-1, state.n)])
-    known = set(keys(state.coalitions))
-    fresh = dict.fromkeys(key for key in keys(rows) if key not in known)
-    places = dict(zip(keys(rows), range(len(rows)), strict=True))
-    rows = rows[[places[key] for key in fresh]]
+def _extended(state: State, rows: Bool[np.ndarray, "k n"], measure: Measure, what: str) -> State:
+    """The state with those of the rows that are new."""
+    rows = unmeasured(state, distinct(rows), len(rows))
     if not len(rows):
         return state
-    work.measure(REPAIRED, rows, f"repaired sets, {what}")
-    utilities = work.campaign(REPAIRED).read(rows).utilities
+    utilities = measure(rows, what)
     every = np.concatenate([state.utilities, utilities])
     if not np.isfinite(every).any():
         raise RepairError("no set could be repaired")
     worst = every[np.isfinite(every)].min()
-    return dataclasses.replace(state).extended(
-        rows, np.where(np.isfinite(utilities), utilities, worst)
-    )
+    return replace(state).extended(rows, np.where(np.isfinite(utilities), utilities, worst))
 
 
-def _opening(searched: SearchState, most: int) -> Bool[np.ndarray, "k n"]:
+def _opening(plain: SetSearch, known: State, most: int) -> Bool[np.ndarray, "k n"]:
     """For each count the best measured sets without repair and the runs that are believed best."""
-    acquisition = searched.search.evaluate(searched.state)
+    acquisition = plain.evaluate(known)
     by_rank: list[list[np.ndarray]] = [[] for _ in range(2 * _RUNNERS_UP)]
-    for count in searched.search.counts:
-        plain = [without(searched.state.n, one.removed) for one in acquisition.best(count)]
-        runs = searched.limits.runs(count)
-        order = np.argsort(-acquisition.belief.mean(runs), kind="stable") if len(runs) else []
-        for rank, row in enumerate(plain[:_RUNNERS_UP]):
-            by_rank[2 * rank].append(row)
+    for count in plain.counts:
+        runs = plain.limits.runs(count)
+        order = np.argsort(-acquisition.belief.mean(runs), kind="stable")
+        for rank, one in enumerate(acquisition.best(count)[:_RUNNERS_UP]):
+            by_rank[2 * rank].append(without(known.n, one.removed))
         for rank, place in enumerate(order[:_RUNNERS_UP]):
             by_rank[2 * rank + 1].append(runs[place])
-    rows = np.array([row for rank in by_rank for row in rank], dtype=bool)
-    rows = rows.reshape(-1, searched.state.n)
-    first = np.sort(np.unique(rows, axis=0, return_index=True)[1])
-    return rows[first][: max(most, len(searched.search.counts))]
+    rows = np.array([row for rank in by_rank for row in rank], dtype=bool).reshape(-1, known.n)
+    return distinct(rows)[:most]
 
 
 def _kept(
