@@ -154,6 +154,8 @@ def recommend(
         None,
     )
     why = None if point.merged or not point.own else set_reason(directory, config, point.removed)
+    if point.deleted is not None or (repair is not None and repair.method != "none"):
+        command += " --repair"
     if as_json:
         click.echo(json.dumps(_as_json(answer, command, list(warnings), why, repair)))
         return
@@ -163,7 +165,7 @@ def recommend(
     if repair is not None and repair.method != "none":
         click.echo(
             f"Repaired by {repair.method} it costs {repair.estimate} nats per token, fitted on "
-            f"{repair.tokens:,} tokens; add --repair to the export."
+            f"{repair.tokens:,} tokens."
         )
     for sentence in answer.notes:
         click.echo(sentence)
@@ -186,6 +188,7 @@ def _as_json(
         "method": point.method,
         "merged": point.merged,
         "loss": _ends(point.loss),
+        "deleted_loss": _ends(point.deleted),
         "parameters": point.parameters,
         "parameter_share": point.parameter_share,
         "prefill_ratio": _ends(point.prefill),

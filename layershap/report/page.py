@@ -75,6 +75,7 @@ def render(report: Report) -> str:
             concerns=warnings(report),
             recommendations=recommendation_table(report),
             rivals=rival_table(report),
+            alike=any(item.alike is not None for item in report.recommendations),
             texts=text_table(report),
             tasks=task_table(report),
             best=frontier_table(report),

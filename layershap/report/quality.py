@@ -79,13 +79,11 @@ def rival_table(report: Report) -> Table | None:
         return None
     by_size = [{rival.method: rival for rival in item.rivals} for item in items]
     least = [_least(item) for item in items]
-    own = [_cost(report, x.removed, x.difference, b) for x, b in zip(items, least, strict=True)]
+    own = [_cost(report, x.removed, x.compared, b) for x, b in zip(items, least, strict=True)]
     rows = [Row((Cell("layershap"), *own), chosen=True)]
     for name in methods:
         cells = [
-            _cost(report, by[name].removed, by[name].difference, best)
-            if name in by
-            else Cell(EMPTY)
+            _cost(report, by[name].removed, by[name].compared, best) if name in by else Cell(EMPTY)
             for by, best in zip(by_size, least, strict=True)
         ]
         rows.append(Row((Cell(name), *cells)))
@@ -143,7 +141,7 @@ def _heading(report: Report, item: Recommendation) -> tuple[Cell, Cell]:
 
 def _least(item: Recommendation) -> float:
     """The lowest cost of a size; what is written with the same digits counts as the same."""
-    costs = [item.difference.value, *(rival.difference.value for rival in item.rivals)]
+    costs = [item.compared.value, *(rival.compared.value for rival in item.rivals)]
     finite = [cost for cost in costs if math.isfinite(cost)]
     return round(min(finite), 3) if finite else math.nan
 

@@ -63,12 +63,19 @@ class BaselineSet:
         removed: player indices, ascending.
         difference: held-out nats per token above the dense model, paired interval.
         decoding: speed of cached decoding as a ratio to dense; None where not measured.
+        alike: the difference once repaired by the same fit as every set; None where not measured.
     """
 
     method: str
     removed: tuple[int, ...]
     difference: Estimate
     decoding: Estimate | None = None
+    alike: Estimate | None = None
+
+    @property
+    def compared(self) -> Estimate:
+        """The cost by which methods are compared."""
+        return self.alike or self.difference
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,7 @@ class Recommendation:
         repaired: the difference when the weights that are left are fitted to the whole model; None
             where that was not done.
         repair: the method of the fit; "none" where none was better than deletion.
+        alike: the difference once repaired by the same fit as every set; None where not measured.
     """
 
     removed: tuple[int, ...]
@@ -112,6 +120,17 @@ class Recommendation:
     why: str = ""
     repaired: Estimate | None = None
     repair: str | None = None
+    alike: Estimate | None = None
+
+    @property
+    def compared(self) -> Estimate:
+        """The cost by which methods are compared."""
+        return self.alike or self.difference
+
+    @property
+    def delivered(self) -> Estimate:
+        """The cost of what the command exports."""
+        return self.repaired or self.difference
 
     @property
     def size(self) -> int:

@@ -40,7 +40,7 @@ FEW_PLAYERS = 3
 
 def within(report: Report, item: Recommendation) -> bool:
     """Whether a set keeps perplexity inside the tolerance, upper end of its interval included."""
-    edge = item.difference.upper if item.difference.has_interval else item.difference.value
+    edge = item.delivered.high
     return math.isfinite(edge) and rise(edge) <= report.tolerance
 
 
@@ -58,8 +58,8 @@ def headline(report: Report) -> Recommendation | None:
 
 def best_rival(item: Recommendation) -> BaselineSet | None:
     """Returns the published heuristic that costs least at this size."""
-    measured = [rival for rival in item.rivals if math.isfinite(rival.difference.value)]
-    return min(measured, key=lambda rival: rival.difference.value, default=None)
+    measured = [rival for rival in item.rivals if math.isfinite(rival.compared.value)]
+    return min(measured, key=lambda rival: rival.compared.value, default=None)
 
 
 def question_sentence(report: Report) -> str:
@@ -82,14 +82,20 @@ def finding_sentence(report: Report) -> str:
         return "No set of " + report.player_noun + "s was verified, so there is nothing to compare."
     names = joined([report.players[player] for player in item.removed])
     saved = share(item.parameters_saved / max(1, report.dense.parameters), 0)
-    value = item.difference.value
+    cost = item.delivered
+    value, repair = cost.value, ""
+    if item.repaired is not None and item.repair != "none":
+        repair = (
+            " That is once what is left is fitted to the whole model (--repair); without, it is"
+            f" {signed(item.difference.value)}."
+        )
     before, after = math.exp(report.dense.nll), math.exp(report.dense.nll + value)
     return (
         f"Removing {item.size} of {len(report.players)} {report.player_noun}s ({names})"
         f" saves {saved} of the parameters{_pace(item.decoding)}. On"
         f" {count(report.held_out.tokens)} tokens of {report.held_out.name}, which the search never"
         f" saw, perplexity goes from {fixed(before)} to {fixed(after)} ({percent(rise(value))}):"
-        f" {signed(value)} nats per token{_bracket(item.difference)}."
+        f" {signed(value)} nats per token{_bracket(cost)}.{repair}"
     )
 
 
@@ -121,7 +127,7 @@ def recommended(report: Report) -> str:
         advice = (
             f"Export this set: it {'is the largest that ' if largest else ''}keeps perplexity"
             f" within {limit} of the whole model"
-            f"{', its interval included' if item.difference.has_interval else ''}."
+            f"{', its interval included' if item.delivered.has_interval else ''}."
         )
     else:
         advice = (
@@ -131,7 +137,7 @@ def recommended(report: Report) -> str:
     rival = best_rival(item)
     if rival is None:
         return advice
-    gap = rival.difference.value - item.difference.value
+    gap = rival.compared.value - item.compared.value
     if abs(gap) < 5e-4:
         verdict = f"The best published heuristic, {rival.method}, does as well at this size."
     elif gap > 0:
@@ -190,10 +196,10 @@ def warnings(report: Report) -> list[str]:
     found.extend(_about_the_surrogate(report))
     item = headline(report)
     if item is not None:
-        width = item.difference.upper - item.difference.lower
-        if not item.difference.has_interval:
+        width = item.delivered.upper - item.delivered.lower
+        if not item.delivered.has_interval:
             found.append("The set put forward has no interval: its cost is a point estimate.")
-        elif width > max(0.05, abs(item.difference.value)):
+        elif width > max(0.05, abs(item.delivered.value)):
             found.append(
                 f"The cost of the set put forward is known only to within {fixed(width, 3)} nats"
                 " per token; a longer held-out text narrows it."
@@ -205,7 +211,7 @@ def warnings(report: Report) -> list[str]:
         (item, rival)
         for item in report.recommendations
         if (rival := best_rival(item)) is not None
-        and rival.difference.value < item.difference.value - 5e-4
+        and rival.compared.value < item.compared.value - 5e-4
     ]
     if losses:
         cases = joined([f"{item.size} removed ({rival.method})" for item, rival in losses])

@@ -44,7 +44,8 @@ class FrontierPoint:
         count: players removed.
         removed: their indices, ascending.
         names: the same as `--remove` takes them.
-        loss: held-out nats per token above the whole model.
+        loss: held-out nats per token above the whole model, repaired alike where sets were.
+        deleted: the same without repair; None where that is `loss`.
         parameters: that remain.
         parameter_share: of the whole model's.
         prefill: tokens per second of a prompt, a ratio to the whole model's; None where not timed.
@@ -66,6 +67,7 @@ class FrontierPoint:
     memory: int | None = None
     merged: bool = False
     on_frontier: frozenset[str] = frozenset()
+    deleted: Estimate | None = None
 
     @property
     def measured(self) -> bool:
@@ -163,11 +165,12 @@ def _point(
         count=len(removed),
         removed=removed,
         names=removal_text(verified.players, removed),
-        loss=item.estimate,
+        loss=item.compared,
         parameters=remain,
         parameter_share=remain / max(1, dense.parameters),
         prefill=None if speed is None else speed.ratio("prefill"),
         decode=None if speed is None else speed.ratio("decode"),
         memory=None if speed is None else speed.peak_bytes,
         merged=isinstance(item, BaselineVariant) and bool(item.merges),
+        deleted=None if item.repaired is None else item.estimate,
     )

@@ -165,9 +165,14 @@ def gibibytes(point: FrontierPoint) -> str:
     return f"{memory / GIB:.2f}" if memory >= GIB else f"{memory / GIB:.4f}"
 
 
-def loss_text(point: FrontierPoint) -> str:
-    """Loss in nats per token for people, with its interval."""
-    loss = point.loss
+def loss_text(point: FrontierPoint, loss: Estimate | None = None) -> str:
+    """Loss in nats per token for people, with its interval.
+
+    Args:
+        point: whose.
+        loss: another one than the point's.
+    """
+    loss = loss or point.loss
     if not loss.has_interval:
         return f"{loss.value:+.4f}"
     return f"{loss.value:+.4f} ({loss.lower:.4f} to {loss.upper:.4f})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,7 +34,8 @@ Interval = tuple[float, float]
 class BestBaseline(PairedResult):
     """A set beside the baseline of its count that costs least on the held-out text itself.
 
-    That choice is in the baseline's favour; the difference is what the set costs more.
+    That choice is in the baseline's favour; the difference is what the set costs more, both
+    repaired alike where sets were searched for that are best repaired.
 
     Attributes:
         method: the baseline.
@@ -106,6 +106,8 @@ class VerifiedModel:
         tasks: by metric.
         parameters_saved: against the whole model; None in files of early versions.
         speed: None where it was not timed.
+        repaired: nats per token above the whole model once each cut is bridged by one fit, alike
+            for every set, so that sets of all methods compare; None where not measured.
     """
 
     nll: float | None = None
@@ -119,6 +121,7 @@ class VerifiedModel:
     tasks: Mapping[str, TaskResult] = field(default_factory=dict)
     parameters_saved: int | None = None
     speed: Speed | None = None
+    repaired: PairedResult | None = None
 
     @property
     def estimate(self) -> Estimate:
@@ -126,16 +129,15 @@ class VerifiedModel:
         return Estimate.of(self.difference, self.difference_lower, self.difference_upper)
 
     @property
-    def edge(self) -> float:
-        """The upper end of the difference's interval, itself without one; infinite if unknown."""
-        edge = self.difference if self.difference_upper is None else self.difference_upper
-        return math.inf if edge is None else edge
+    def compared(self) -> Estimate:
+        """The cost by which sets are compared: repaired alike, as it is where not repaired."""
+        return self.estimate if self.repaired is None else self.repaired.estimate
 
     @model_serializer(mode="wrap")
     def _without_unmeasured(self, handler: Any) -> dict[str, Any]:
-        """Leave the speed out where nothing was timed, the repair where nothing was repaired."""
+        """Leave out the speed of what was not timed and the repair of what was not repaired."""
         content = handler(self)
-        for name in ("speed", "repair"):
+        for name in ("speed", "repair", "repaired"):
             if content.get(name) is None:
                 content.pop(name, None)
         return content
@@ -201,10 +203,15 @@ class VerifiedVariant(VerifiedModel):
     repair: RepairedCost | None = None
 
     @property
+    def delivered(self) -> Estimate:
+        """The cost of what `export` writes: of the repaired model where it was repaired."""
+        return self.estimate if self.repair is None else self.repair.estimate
+
+    @property
     def cheapest_baseline(self) -> BaselineVariant | None:
         """The published method's model of this count that costs least; None where there is none."""
         known = [rival for rival in self.baselines if rival.difference is not None]
-        return min(known, key=lambda rival: rival.estimate.value, default=None)
+        return min(known, key=lambda rival: rival.compared.value, default=None)
 
 
 @dataclass(frozen=True)
@@ -239,10 +246,10 @@ class Recommendations:
         """Return the largest set whose perplexity rises little for sure, else the smallest set.
 
         Little is :data:`layershap.results.perplexity.TOLERANCE`, upper end of the interval
-        included. None where nothing was verified.
+        included, after repair where there is one. None where nothing was verified.
         """
         items = self.recommendations
-        inside = [item for item in items if rise(item.edge) <= TOLERANCE]
+        inside = [item for item in items if rise(item.delivered.high) <= TOLERANCE]
         return inside[-1] if inside else (items[0] if items else None)
 
     def of_count(self, count: int) -> VerifiedVariant | None:

@@ -261,7 +261,8 @@ def repair_recommended(work: Workspace, found: Recommendations) -> Recommendatio
         items = []
         for item in found.recommendations:
             kept = repairer.known(item.removed) or repairer.repair(item.removed)
-            items.append(replace(item, repair=kept.cost))
+            command = item.export if kept.cost.method == "none" else f"{item.export} --repair"
+            items.append(replace(item, repair=kept.cost, export=command))
     except (ModelError, RepairError, TextError, UserError) as error:
         work.console.warn(f"the recommended sets are not repaired: {error}")
         return found

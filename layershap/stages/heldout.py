@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypedDict
 
 import numpy as np
 from jaxtyping import Float
 
 from cluster import Column
-from layershap.results.paired_results import TaskResult, TextResult
+from layershap.results.paired_results import PairedResult, TaskResult, TextResult
 from layershap.results.perplexity import MOST_NATS, TOLERANCE, rise
 from layershap.runs.texts import TextPart
-from layershap.runs.workspace import HELDOUT, Workspace
+from layershap.runs.workspace import HELDOUT, REPAIRED_HELDOUT, Workspace
 from layershap.stages.contenders import Variant
 from sampling import without
 from shapley.uncertainty.paired import matched_interval, paired_interval
@@ -36,6 +36,7 @@ class Quality(TypedDict):
     top1: float
     texts: tuple[TextResult, ...]
     tasks: dict[str, TaskResult]
+    repaired: PairedResult | None
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,14 @@ class HeldOut:
         metrics: by variant and metric, one number a sequence of the text or an item of a task.
         columns: weights and signs of the metrics, by name.
         parts: the text's sources.
+        repaired: losses of the sequences, each set repaired alike; without merged models, empty
+            where sets are not repaired.
     """
 
     metrics: Mapping[Variant, Mapping[str, Float[np.ndarray, "W"]]]
     columns: Mapping[str, Column]
     parts: Sequence[TextPart]
+    repaired: Mapping[Variant, Float[np.ndarray, "W"]] = field(default_factory=dict)
 
     def mean(self, variant: Variant, metric: str) -> float:
         """Weighted mean of a metric; NaN unless it is finite."""
@@ -66,6 +70,15 @@ class HeldOut:
         with np.errstate(invalid="ignore"):  # inf - inf
             apart = self.metrics[variant]["nll"] - self.metrics[other]["nll"]
         return paired_interval(apart[rows], weights)
+
+    def compared(self, variant: Variant, other: Variant) -> tuple[float, float, float] | None:
+        """The same once both are repaired alike; None where one of them was not."""
+        if variant not in self.repaired or other not in self.repaired:
+            return None
+        weights = np.array(self.columns["nll"].weights, dtype=np.float64)
+        with np.errstate(invalid="ignore"):
+            apart = self.repaired[variant] - self.repaired[other]
+        return paired_interval(apart, weights)
 
     def quality(self, variant: Variant) -> Quality:
         """Return what is told of a variant's quality."""
@@ -83,6 +96,7 @@ class HeldOut:
             "tasks": {
                 name: self._task(variant, name) for name in self.columns if name not in _TEXT
             },
+            "repaired": self._repaired(variant),
         }
 
     def warnings(self, variant: Variant) -> list[str]:
@@ -114,6 +128,13 @@ class HeldOut:
                 )
         return found + [sentence for _, sentence in falls.values()]
 
+    def _repaired(self, variant: Variant) -> PairedResult | None:
+        found = self.compared(variant, Variant())
+        if found is None or variant == Variant():
+            return None
+        difference, lower, upper = found
+        return PairedResult(difference=difference, lower=lower, upper=upper)
+
     def _text(self, variant: Variant, part: TextPart) -> TextResult:
         difference, lower, upper = self.difference(variant, Variant(), part)
         tokens = sum(self.columns["nll"].weights[part.first : part.stop])
@@ -131,16 +152,24 @@ class HeldOut:
         return TaskResult(value=value, difference=difference, lower=lower, upper=upper)
 
 
-def measure_heldout(work: Workspace, variants: Sequence[Variant]) -> HeldOut:
+def measure_heldout(
+    work: Workspace, variants: Sequence[Variant], *, repaired: bool = False
+) -> HeldOut:
     """Measure variants: sets through the ledger, merged models on the driver's own copy.
 
     Args:
         work: the run; its workers are closed afterwards.
         variants: what to measure, the whole model among them.
+        repaired: measure the sets repaired as well.
     """
     sets = [variant for variant in variants if not variant.merges]
     rows = np.array([without(len(work.players), variant.removed) for variant in sets])
     work.measure(HELDOUT, rows, "verifying")
+    after: dict[Variant, np.ndarray] = {}
+    if repaired:
+        work.measure(REPAIRED_HELDOUT, rows, "verifying repaired sets")
+        losses = work.campaign(REPAIRED_HELDOUT).read(rows).metrics["nll"]
+        after = dict(zip(sets, losses.astype(np.float64), strict=True))
     work.close_workers()
     campaign = work.campaign(HELDOUT)
     records = campaign.read(rows)
@@ -153,7 +182,7 @@ def measure_heldout(work: Workspace, variants: Sequence[Variant]) -> HeldOut:
     if merged:
         metrics |= _merged(work, merged, metrics[Variant()])
     columns = {column.name: column for column in records.columns}
-    return HeldOut(metrics, columns, work.texts.heldout_parts)
+    return HeldOut(metrics, columns, work.texts.heldout_parts, after)
 
 
 def _merged(

@@ -62,9 +62,8 @@ def run(config: RunConfig, directory: RunDirectory, console: Console, command: s
             path = report.report(recorded, command=command, seconds=time.monotonic() - started)
         recommendation_table(console, verified)
         console.result(f"Report: {path}")
-        console.result(f"Export: {verified.recommendations[0].export}")
-        if any(item.repair is not None for item in verified.recommendations):
-            console.result("        with --repair it writes the repaired weights")
+        if (best := verified.put_forward()) is not None:
+            console.result(f"Export: {best.export}")
         console.say(f"done in {clock(time.monotonic() - started)}")
 
 
@@ -77,9 +76,9 @@ def recommendation_table(console: Console, verified: Recommendations) -> None:
     """
     dense = verified.dense
     repaired = any(item.repair is not None for item in verified.recommendations)
+    alike = any(item.repaired is not None for item in verified.recommendations)
     rows = []
     for item in verified.recommendations:
-        rivals = [rival.difference for rival in item.baselines if rival.difference is not None]
         rows.append(
             [
                 item.names,
@@ -89,7 +88,7 @@ def recommendation_table(console: Console, verified: Recommendations) -> None:
                 _ratio(item, "prefill"),
                 _ratio(item, "decode"),
                 f"{100 * (item.parameters_saved or 0) / dense.parameters:.1f} %",
-                f"{min(rivals):+.4f}" if rivals else "–",
+                _beside(item, alike),
             ]
         )
     console.table(
@@ -98,7 +97,8 @@ def recommendation_table(console: Console, verified: Recommendations) -> None:
         f"{dense.perplexity or float('nan'):.2f})",
         [
             "remove", "cost (95 %)", *(["repaired (95 %)"] if repaired else []),
-            "perplexity", "prefill", "decoding", "params saved", "best baseline",
+            "perplexity", "prefill", "decoding", "params saved",
+            "to baseline" if alike else "best baseline",
         ],
         rows,
     )  # fmt: skip
@@ -106,6 +106,14 @@ def recommendation_table(console: Console, verified: Recommendations) -> None:
 
 def _repaired(item: VerifiedVariant) -> str:
     return "–" if item.repair is None else _cost(item.repair.estimate)
+
+
+def _beside(item: VerifiedVariant, alike: bool) -> str:
+    """The best baseline's cost, or how far the set is from it once both are repaired alike."""
+    if alike and item.against_best is not None:
+        return f"{item.against_best.estimate.value:+.4f}"
+    rival = item.cheapest_baseline
+    return "–" if alike or rival is None else f"{rival.estimate.value:+.4f}"
 
 
 def _cost(cost: Estimate) -> str:

@@ -69,6 +69,11 @@ def recommend(points: Sequence[FrontierPoint], limits: Limits, noun: str = "laye
         best = max(ahead, key=lambda p: (_gain(p, axis), -p.parameters, -p.loss.value, p.own))
         reason = _furthest(best, sets, limits, noun, axis)
     notes = _about_method(best, within, sets)
+    if best.deleted is not None:
+        notes.append(
+            "Costs are those once repaired, by one fit a cut and alike for all sets; without "
+            f"repair this set costs {loss_text(best, best.deleted)}."
+        )
     if best.merged:
         notes.append("Its layers are merged into earlier ones, not dropped.")
     if goals and _kept(whole, goals):

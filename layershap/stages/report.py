@@ -214,6 +214,7 @@ def _recommendation(item: VerifiedVariant, why: str) -> Recommendation:
                 removed=rival.removed,
                 difference=rival.estimate,
                 decoding=_speed(rival, "decode"),
+                alike=rival.repaired and rival.repaired.estimate,
             )
             for rival in item.baselines
         ),
@@ -227,6 +228,7 @@ def _recommendation(item: VerifiedVariant, why: str) -> Recommendation:
         why=why,
         repaired=None if item.repair is None else item.repair.estimate,
         repair=None if item.repair is None else item.repair.method,
+        alike=item.repaired and item.repaired.estimate,
     )
 
 

@@ -41,7 +41,7 @@ def verify(work: Workspace) -> Recommendations:
     candidates = CANDIDATES.read(work.directory.path)
     contenders = read_contenders(work, candidates)
     variants = contenders.variants
-    held = measure_heldout(work, variants)
+    held = measure_heldout(work, variants, repaired=candidates.repaired is not None)
     if not math.isfinite(held.mean(Variant(), "nll")):
         raise RunFailed(
             f"model {work.config.title}: the loss of the whole model is not finite on the held-out "
@@ -104,12 +104,15 @@ def _against_best(
     held: HeldOut, chosen: Variant, rivals: Mapping[str, Variant]
 ) -> BestBaseline | None:
     """The set beside the baseline that is best on the held-out text itself, in its own favour."""
-    costs = {name: held.mean(rival, "nll") for name, rival in rivals.items()}
-    finite = {name: cost for name, cost in costs.items() if math.isfinite(cost)}
+    apart = {
+        name: held.compared(chosen, rival) or held.difference(chosen, rival)
+        for name, rival in rivals.items()
+    }
+    finite = {name: ends for name, ends in apart.items() if math.isfinite(ends[0])}
     if not finite:
         return None
-    name = min(finite, key=lambda method: finite[method])
-    difference, lower, upper = held.difference(chosen, rivals[name])
+    name = max(finite, key=lambda method: finite[method][0])
+    difference, lower, upper = finite[name]
     return BestBaseline(
         method=name,
         removed=rivals[name].removed,
