@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from decoder.surgery.edit import Edits, Patch, edits_from_json
 from decoder.surgery.patch import Patches, read_patches, write_patches
+from layershap.results.recommendations import RECOMMENDATIONS
 from layershap.results.repairs import REPAIRS, KeptRepair, Repairs
 from layershap.runs.directory import RunDirectory
 
@@ -17,6 +18,9 @@ _FOLDER = "repairs"
 
 def keep(directory: RunDirectory, repair: KeptRepair, patches: Patches) -> KeptRepair:
     """Keep a repair, in the place of an earlier one of the same set and kind.
+
+    Where the set is recommended, its repaired cost is now this one: the newest that a stock
+    checkpoint can hold is what reports show and exports write.
 
     Args:
         directory: of the run.
@@ -40,11 +44,30 @@ def keep(directory: RunDirectory, repair: KeptRepair, patches: Patches) -> KeptR
     used = {one.patches for one in after.repairs}
     for name in {one.patches for one in known.repairs if one.patches} - used:
         (directory.path / name).unlink(missing_ok=True)
+    if repair.stock:
+        _tell(directory, repair)
     return repair
 
 
+def _tell(directory: RunDirectory, repair: KeptRepair) -> None:
+    verified = RECOMMENDATIONS.found(directory.path)
+    if verified is None or verified.fingerprint != repair.heldout:
+        return
+    items = tuple(
+        replace(item, repair=repair.cost) if item.removed == repair.removed else item
+        for item in verified.recommendations
+    )
+    if items != verified.recommendations:
+        RECOMMENDATIONS.write(directory.path, replace(verified, recommendations=items))
+
+
 def find_kept(
-    directory: RunDirectory, removed: Sequence[int], heldout: str, asked: str | None = None
+    directory: RunDirectory,
+    removed: Sequence[int],
+    heldout: str,
+    asked: str | None = None,
+    *,
+    stock: bool = True,
 ) -> KeptRepair | None:
     """Return the newest repair of a set; None where there is none.
 
@@ -53,12 +76,13 @@ def find_kept(
         removed: player indices.
         heldout: fingerprint of the held-out campaign.
         asked: the method that was asked for; any when omitted.
+        stock: whether a stock checkpoint can hold it.
 
     Raises:
         UserError: `repairs.json` is damaged or of a later version.
     """
     known = REPAIRS.found(directory.path)
-    return None if known is None else known.of_set(removed, heldout, asked)
+    return None if known is None else known.of_set(removed, heldout, asked, stock=stock)
 
 
 def kept_edits(repair: KeptRepair) -> Edits:

@@ -261,7 +261,9 @@ def repair_recommended(work: Workspace, found: Recommendations) -> Recommendatio
         items = []
         for item in found.recommendations:
             kept = repairer.known(item.removed) or repairer.repair(item.removed)
-            items.append(replace(item, repair=kept.cost))
+            # What `layershap repair` found since then is the newer one, and exports write it.
+            newest = find_kept(work.directory, item.removed, kept.heldout) or kept
+            items.append(replace(item, repair=newest.cost))
     except (ModelError, RepairError, TextError, UserError) as error:
         work.console.warn(f"the recommended sets are not repaired: {error}")
         return found
