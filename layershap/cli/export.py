@@ -45,6 +45,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "are fitted first where there are none, as layershap repair does.",
 )
 @click.option(
+    "--module",
+    is_flag=True,
+    help="With --repair: write matrices at the cuts beside the checkpoint, for layershap.load."
+    " Stock loaders get the model without them.",
+)
+@click.option(
     "--to",
     "destination",
     required=True,
@@ -60,6 +66,7 @@ def export(
     method: str | None,
     edits_file: Path | None,
     repair: str | None,
+    module: bool,
     destination: Path,
     **model: Any,
 ) -> None:
@@ -80,6 +87,8 @@ def export(
         raise UserError(f"--method {method}: needs --count, the number of players to remove")
     if repair is not None and edits_file is not None:
         raise UserError("--repair: fits a set of a run; leave it out with --edits")
+    if module and repair is None:
+        raise UserError("--module: writes what --repair fits; add --repair")
     given = {name: value for name, value in model.items() if value}
     if run is not None and given:
         raise UserError(f"--{next(iter(given))}: RUN has a model of its own; leave out one of both")
@@ -89,7 +98,7 @@ def export(
     if run is None:
         done = _from_model(given, edits_file, destination)
     else:
-        done = _from_run(run, remove, count, method, edits_file, repair, destination)
+        done = _from_run(run, remove, count, method, edits_file, repair, module, destination)
     for line in _summary(done):
         click.echo(line)
 
@@ -101,6 +110,7 @@ def _from_run(
     method: str | None,
     edits_file: Path | None,
     repair: str | None,
+    module: bool,
     destination: Path,
 ) -> Export:
     from layershap.export.export import export_edits, export_set
@@ -122,7 +132,7 @@ def _from_run(
                     f"--repair: {method} merges layers, and repair fits what deletion leaves; "
                     "leave out one of both"
                 )
-            kept = kept_or_fitted(work, removed, repair or None)
+            kept = kept_or_fitted(work, removed, repair or None, module=module)
             return export_repair(work, kept, destination)
         if merges:
             return export_edits(work, merges, destination)

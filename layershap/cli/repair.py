@@ -30,6 +30,12 @@ __all__ = ["repair"]
     "fits one, as sequential, down_projection, rotation or scalar.",
 )
 @click.option(
+    "--module",
+    is_flag=True,
+    help="Allow matrices at the cuts, which no stock checkpoint holds and layershap.load puts "
+    "there; auto then compares boundary and linear_patch too.",
+)
+@click.option(
     "--text",
     metavar="FILE",
     help="Text to fit on, not the held-out one. [default: the run's calibration text]",
@@ -54,6 +60,7 @@ def repair(
     remove: str | None,
     count: int | None,
     method: str,
+    module: bool,
     text: str | None,
     tokens: int | None,
     destination: Path | None,
@@ -67,7 +74,7 @@ def repair(
     more. What was fitted is kept in RUN, where `layershap export --repair` finds it.
     """
     from decoder.checkpoint.saving import refuse_taken
-    from layershap.export.repaired import TOKENS, export_repair, fit_set
+    from layershap.export.repaired import TOKENS, export_repair, fit_set, refuse_matrices
     from layershap.export.sources import asked_set
     from layershap.results.set_text import export_command
     from layershap.runs.repair import check_method
@@ -79,11 +86,13 @@ def repair(
     check_method(method, "--method")
     if destination is not None:
         refuse_taken(destination)
+        if not module:
+            refuse_matrices(method, "--method")
     config, directory = read_run(run)
     console = Console()
     with open_workspace(config, directory, console) as work:
         removed, _ = asked_set(run, work.roster, remove, count)
-        found = fit_set(work, removed, method, text=text, tokens=tokens or TOKENS)
+        found = fit_set(work, removed, method, text=text, tokens=tokens or TOKENS, module=module)
         if destination is not None:
             export_repair(work, found, destination)
     if as_json:
@@ -95,9 +104,9 @@ def repair(
     if destination is not None:
         what = "checkpoint without repair" if found.cost.method == "none" else "repaired checkpoint"
         click.echo(f"{destination}: the {what}, written and checked")
-    elif found.stock and found.cost.method != "none":
-        command = export_command(run, found.names)
-        click.echo(f"Export: {command}-repaired --repair {found.asked}")
+    elif found.cost.method != "none":
+        command = f"{export_command(run, found.names)}-repaired --repair {found.asked}"
+        click.echo(f"Export: {command}{'' if found.stock else ' --module'}")
 
 
 def _table(console: Any, found: KeptRepair) -> None:
@@ -134,8 +143,8 @@ def _sentences(found: KeptRepair) -> list[str]:
         lines.append("note: the interval of the difference holds zero, so it may have brought none")
     if not found.stock:
         lines.append(
-            "note: its matrices at the cuts fit in no stock checkpoint; it is a reference, and is "
-            "not exported"
+            "note: its matrices at the cuts fit in no stock checkpoint, so it is not what reports "
+            "show; --module writes them for layershap.load"
         )
     return lines + [f"note: {note}" for note in found.notes]
 

@@ -10,7 +10,8 @@ from decoder import ModelSpec, load_model
 from decoder.surgery.edit import Edits
 from decoder.surgery.export import write
 from decoder.surgery.plan import plan_edits
-from layershap.export.notes import model_card, origin, provenance
+from layershap.export.card import model_card
+from layershap.export.notes import origin, provenance
 from layershap.export.sources import check_removed
 from layershap.results.repairs import KeptRepair
 from layershap.runs.kept_repairs import kept_patches

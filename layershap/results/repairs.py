@@ -50,6 +50,7 @@ class KeptRepair:
         fitted_on: hex digest of the token ids that the weights were fitted on.
         heldout: of the held-out campaign, the weights of the model included.
         notes: what a person should know, one line each.
+        matrices: file of the matrices at the cuts in the run directory; None where there are none.
     """
 
     removed: Removed
@@ -66,6 +67,7 @@ class KeptRepair:
     fitted_on: str
     heldout: str
     notes: tuple[str, ...] = ()
+    matrices: str | None = None
 
 
 @dataclass(frozen=True)
