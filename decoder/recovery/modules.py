@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from decoder.model.loading import ModelSpec, load_model
 from decoder.model.structure import find_stack
 from decoder.surgery.apply import applied
-from decoder.surgery.edit import Edits, Remove
+from decoder.surgery.edit import EditError, Edits, Remove
 from decoder.surgery.patch import read_patches, write_patches
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from decoder.recovery.repair import Repair
 
-__all__ = ["MATRICES", "add_matrices", "attached_matrices", "repaired", "write_matrices"]
+__all__ = ["MATRICES", "attached_matrices", "load_with_matrices", "repaired", "write_matrices"]
 
 MATRICES = "layershap_matrices.safetensors"
 """Name of the file beside a checkpoint."""
@@ -80,26 +81,27 @@ def write_matrices(checkpoint: Path, matrices: Mapping[int, Tensor]) -> None:
     write_patches(checkpoint / MATRICES, named)
 
 
-def add_matrices(model: PreTrainedModel, checkpoint: Path) -> int:
-    """Hook the matrices beside a checkpoint onto the model that was loaded from it, for good.
+def load_with_matrices(spec: ModelSpec) -> PreTrainedModel:
+    """Load a checkpoint with the matrices that lie beside it, if any do.
 
     Args:
-        model: the loaded model.
-        checkpoint: its directory.
-
-    Returns:
-        How many there are; 0 where the checkpoint is a stock one.
+        spec: the checkpoint; its name is a directory or, without matrices, a hub id.
 
     Raises:
-        EditError: the file is damaged or another model's.
+        ModelError: it cannot be loaded.
+        EditError: the matrices are damaged, or another model's.
     """
-    if not (checkpoint / MATRICES).exists():
-        return 0
-    named = read_patches(checkpoint / MATRICES)
-    layers = list(find_stack(model).layers)
-    matrices = {int(n.removeprefix(_BEFORE)): m.to(model.device) for n, m in named.items()}
-    _hooks(layers, matrices)
-    return len(matrices)
+    model, path = load_model(spec), Path(spec.name) / MATRICES
+    if not path.exists():
+        return model
+    stack = list(find_stack(model).layers)
+    named = read_patches(path)
+    places = {f"{_BEFORE}{place}": place for place in range(len(stack) + 1)}
+    for name, matrix in named.items():
+        if name not in places or matrix.ndim != 2 or len({*matrix.shape}) != 1:
+            raise EditError(f"{path}: {name} is no matrix before one of {len(stack)} layers")
+    _hooks(stack, {places[name]: matrix.to(model.device) for name, matrix in named.items()})
+    return model
 
 
 def _hooks(layers: Sequence[nn.Module], matrices: Mapping[int, Tensor]) -> list[Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from layershap.errors import UserError
 from layershap.runs.config import RunConfig
@@ -19,34 +19,10 @@ if TYPE_CHECKING:
     from layershap.results.repairs import KeptRepair
     from layershap.runs.workspace import Workspace
 
-__all__ = ["SmallerModels", "load_checkpoint"]
+__all__ = ["SmallerModels"]
 
 Repair = bool | str | None
 """None or False for no repair, True for the newest or the best one, or a method's name."""
-
-
-def load_checkpoint(path: Path, *, dtype: str = "auto", device: str = "auto") -> PreTrainedModel:
-    """Load an exported checkpoint, with the matrices at its cuts where it has some.
-
-    No code of a checkpoint is run. Where there are no matrices it is the model that
-    `AutoModelForCausalLM.from_pretrained` loads.
-
-    Args:
-        path: its directory.
-        dtype: "auto", "float32", "bfloat16" or "float16"; "auto" is float32 on a CPU and the
-            checkpoint's own on a GPU.
-        device: "auto" (the first GPU, else the CPU), "cpu", "cuda", "cuda:1", ...
-
-    Raises:
-        ModelError: there is no model, or the type or the device is unknown.
-        EditError: the matrices are damaged or another model's.
-    """
-    from decoder import ModelSpec, load_model
-    from decoder.recovery.modules import add_matrices
-
-    model = load_model(ModelSpec(str(path.expanduser()), dtype, device))
-    add_matrices(model, path.expanduser())
-    return model
 
 
 class SmallerModels:
@@ -100,11 +76,15 @@ class SmallerModels:
 
     def load(self, removed: Sequence[int], repair: Repair, module: bool) -> PreTrainedModel:
         """Export to a temporary directory and load from there; the arguments are `export`'s."""
-        spec = self._config.model
+        from decoder import ModelSpec
+        from decoder.recovery.modules import load_with_matrices
+
+        own = self._config.model
         with TemporaryDirectory(prefix="layershap-") as folder:
             to = Path(folder) / "model"
             self.export(removed, to, repair, module)
-            return load_checkpoint(to, dtype=spec.dtype, device=spec.device)
+            spec = ModelSpec(str(to), own.dtype, own.device, own.trust_remote_code)
+            return load_with_matrices(spec)
 
     @contextmanager
     def _work(self) -> Iterator[Workspace]:
@@ -112,7 +92,7 @@ class SmallerModels:
         from layershap.runs.workspace import open_workspace
         from layershap.terminal.console import Console
 
-        console: Any = Console(quiet=not self._progress)
+        console = Console(quiet=not self._progress)
         try:
             with open_workspace(self._config, self._directory, console) as work:
                 yield work

@@ -20,7 +20,6 @@ from layershap.results.recommendations import RECOMMENDATIONS, Recommendations
 from layershap.results.values import VALUES, Values
 from layershap.runs.command_line import run_command
 from layershap.runs.config import RunConfig
-from layershap.runs.config_file import read_config
 from layershap.runs.directory import RunDirectory
 from layershap.runs.utilities import parse_utilities
 
@@ -35,42 +34,7 @@ if TYPE_CHECKING:
     from layershap.status.run_status import RunStatus
     from surrogate import SurrogateRegressor
 
-__all__ = ["OpenedRun", "open_run"]
-
-
-def open_run(path: str | os.PathLike[str]) -> OpenedRun:
-    """Open a run directory: what it found, predictions of any set, and its real model.
-
-    Opening reads the configuration alone; everything else is read when it is asked for, and
-    nothing is locked, so a run may be opened while it goes on, more than once, and from threads.
-    What it offers::
-
-        run = layershap.open("runs/demo")
-        run.values, run.interactions, run.pairs       # pandas frames
-        run.recommendations, run.baselines            # the same, measured on held-out text
-        run.predict(remove=[4, 6])                    # the surrogate: a number with its interval
-        run.measure(remove=[4, 6], text="heldout")    # the real model
-        run.repair(remove=[4, 6])                     # what stays fitted to the whole model
-        run.export(remove=[4, 6], to="smaller")       # a stock checkpoint
-        run.load(remove=[4, 6], repair=True)          # the repaired smaller model
-        run.plot_values(), run.plot_frontier()        # matplotlib figures
-        print(run.status)                             # where it stands
-
-    Args:
-        path: directory that `layershap run` or `layershap measure` wrote; may begin with ``~``.
-
-    Returns:
-        The opened run.
-
-    Raises:
-        UserError: there is no run, or its `run.toml` is wrong.
-    """
-    place = Path(path).expanduser()
-    if not place.is_dir():
-        kind = "is a file" if place.exists() else "is not there"
-        raise UserError(f"{place}: {kind}; name the directory of a run, as runs/demo")
-    directory = RunDirectory(place)
-    return OpenedRun(directory, read_config(directory.config))
+__all__ = ["OpenedRun"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -12,9 +12,13 @@ import torch
 
 from decoder.checkpoint.saving import beside, refuse_taken, settle
 from decoder.errors import ModelError
-from decoder.model.loading import load_model
 from decoder.recovery.methods.catalog import METHODS
-from decoder.recovery.modules import add_matrices, attached_matrices, repaired, write_matrices
+from decoder.recovery.modules import (
+    attached_matrices,
+    load_with_matrices,
+    repaired,
+    write_matrices,
+)
 from decoder.recovery.repair import Repair
 from decoder.surgery.check import Agreement, compare, logits
 from layershap.errors import UserError
@@ -133,9 +137,7 @@ def export_repair(work: Workspace, repair: KeptRepair, destination: Path) -> Exp
         checkpoint = room / "checkpoint"
         done = export_edits(work, edits, checkpoint, repair=repair)
         write_matrices(checkpoint, attached_matrices(edits, whole.modules))
-        spec = replace(work.spec, name=str(checkpoint), revision=None)
-        model = load_model(spec)
-        add_matrices(model, checkpoint)
+        model = load_with_matrices(replace(work.spec, name=str(checkpoint), revision=None))
         agreement = compare(model, logits(model, ids_BT), wanted_BTV, ids_BT)
         # Saved again it is a stock model, and that was compared without the matrices.
         agreement = replace(agreement, saved_again=done.agreement.saved_again)

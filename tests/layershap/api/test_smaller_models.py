@@ -63,6 +63,8 @@ def test_bad_input_names_the_argument(run):
         run.load([2], module=True, progress=False)
     with pytest.raises(UserError, match=r"^method rotaton: unknown; choose rotation"):
         run.repair([2], method="rotaton", progress=False)
+    with pytest.raises(UserError, match="nowhere: is not there; name the directory"):
+        layershap.load("nowhere")
     with pytest.raises(UserError, match="one set"):
         run.repair([[2], [3]], progress=False)
     with pytest.raises(UserError, match=r"^tokens 40: that is 1 x 32 tokens"):

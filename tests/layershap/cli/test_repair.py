@@ -13,8 +13,8 @@ import layershap
 from decoder.recovery.modules import MATRICES, repaired
 from decoder.recovery.repair import Repair
 from decoder.surgery.apply import applied
-from decoder.surgery.edit import Patch, edits_from_json
-from decoder.surgery.patch import read_patches
+from decoder.surgery.edit import EditError, Patch, edits_from_json
+from decoder.surgery.patch import read_patches, write_patches
 from layershap.results.recommendations import RECOMMENDATIONS
 from layershap.results.repairs import REPAIRS
 from layershap.runs.config import RunConfig
@@ -144,7 +144,7 @@ def test_matrices_at_the_cuts_are_written_on_request_alone(run, checkpoint, tmp_
         wanted = logits(model)
     with applied(model, edits):
         deleted = logits(model)
-    torch.testing.assert_close(logits(layershap.load(to)), wanted, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(logits(layershap.load(str(to))), wanted, atol=1e-4, rtol=1e-4)
     stock = logits(AutoModelForCausalLM.from_pretrained(to))
     torch.testing.assert_close(stock, deleted, atol=1e-4, rtol=1e-4)
     assert (wanted - deleted).abs().max() > 1e-3
@@ -153,6 +153,9 @@ def test_matrices_at_the_cuts_are_written_on_request_alone(run, checkpoint, tmp_
     assert "stock loaders leave them out" in card
     facts = json.loads((to / "layershap.json").read_text())
     assert facts["repair"]["matrices"] == MATRICES
+    write_patches(to / MATRICES, {"before_layer.9": matrices[6]})
+    with pytest.raises(EditError, match=r"before_layer\.9 is no matrix before one of 3 layers"):
+        layershap.load(to)
     # What reports show and exports write by themselves is a stock one still.
     assert find_kept(RunDirectory(run), (2, 4), kept.heldout) is None
 
