@@ -152,7 +152,13 @@ class Repairer:
                     update(Progress.since(began, done, total))
 
             chosen = choose_on(
-                self._fitted, edits, self._compared_ST, names, stored=self._stored, progress=step
+                self._fitted,
+                edits,
+                self._compared_ST,
+                names,
+                stored=self._stored,
+                progress=step,
+                every=False,
             )
             failed = [one for one in chosen.tried if np.isnan(one.cost)]
             if names and len(failed) == len(names):
