@@ -38,7 +38,7 @@ def test_parts_of_a_method_are_left_out_once_one_falls_behind(some):
     for name, cost in fitted.items():
         assert cost == pytest.approx(all_of_them[name], abs=1e-6)
     for name in found.keys() - fitted.keys():
-        whole = METHODS[name].within
+        whole = METHODS[name].within or ""
         assert found[name].notes[0].startswith(f"left out: fits less than {whole}")
         parts = [other for other in fitted if METHODS[other].within == whole]
         assert any(fitted[part] > fitted[whole] for part in parts)

@@ -95,7 +95,8 @@ def tokenizer():
 
 
 def exported(family, some, method, tokenizer, tmp_path, stored=torch.float32):
-    tiny_model(family).to(stored).save_pretrained(tmp_path / "model")
+    plain: Any = tiny_model(family)
+    plain.to(stored).save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     model = load_model(ModelSpec(str(tmp_path / "model")))
     found = fit_repair(model, some, TOKENS, method, stored=stored)
