@@ -16,17 +16,19 @@ if TYPE_CHECKING:
     from layershap.api.answers import Measurement, Prediction
     from layershap.api.launching import run
     from layershap.api.opened import OpenedRun
-    from layershap.api.opened import open_run as open
+    from layershap.api.opening import load_checkpoint as load
+    from layershap.api.opening import open_run as open
     from layershap.status.run_status import RunStatus
 
-__all__ = ["Measurement", "OpenedRun", "Prediction", "RunStatus", "open", "run"]
+__all__ = ["Measurement", "OpenedRun", "Prediction", "RunStatus", "load", "open", "run"]
 
 _HOMES = {
     "Measurement": ("api.answers", "Measurement"),
     "OpenedRun": ("api.opened", "OpenedRun"),
     "Prediction": ("api.answers", "Prediction"),
     "RunStatus": ("status.run_status", "RunStatus"),
-    "open": ("api.opened", "open_run"),
+    "load": ("api.opening", "load_checkpoint"),
+    "open": ("api.opening", "open_run"),
     "run": ("api.launching", "run"),
 }
 

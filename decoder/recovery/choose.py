@@ -16,7 +16,7 @@ from decoder.recovery.fitting.anatomy import Anatomy
 from decoder.recovery.fitting.dense import DenseStream
 from decoder.recovery.fitting.path import find_path
 from decoder.recovery.loss import sequence_losses
-from decoder.recovery.methods.catalog import admitted, find_method
+from decoder.recovery.methods.catalog import METHODS, admitted, find_method
 from decoder.recovery.modules import repaired
 from decoder.recovery.repair import Repair, fit_to
 from decoder.surgery.edit import Edit, canonical
@@ -36,9 +36,9 @@ class TriedRepair:
     Attributes:
         method: its name.
         cost: mean loss over the sequences that compare, above the whole model's, in nats; NaN
-            where the method could not be fitted.
+            where the method could not be fitted, or was left out.
         seconds: that fitting and comparing took.
-        notes: warnings, or why it could not be fitted.
+        notes: warnings, or why it was not fitted.
     """
 
     method: str
@@ -148,6 +148,8 @@ def choose_on(
     untie: bool = False,
     stored: torch.dtype | None = None,
     progress: Callable[[TriedRepair], None] | None = None,
+    *,
+    every: bool = True,
 ) -> ChosenRepair:
     """Choose as `choose_repair` does, on a dense stream that other sets share, without refitting.
 
@@ -159,27 +161,41 @@ def choose_on(
         untie: as for `choose_repair`.
         stored: as for `choose_repair`.
         progress: as for `choose_repair`.
+        every: fit every method. Otherwise a method that fits part of what another one does is left
+            out once one of that kind fell behind the other: each step of a fit leaves less of the
+            dense stream missing than no step, so that the smaller ones rarely win.
     """
     anatomy = dense.anatomy
     path = find_path(edits, anatomy.depth)
     names = methods or admitted(anatomy, path, untie=untie)
     names = list(dict.fromkeys(["none", *(find_method(name).name for name in names)]))
+    if not every:
+        names = _widest_first(names)
     whole = sequence_losses(anatomy.model, compared_ST)
     tried: list[TriedRepair] = []
+    costs: dict[str, float] = {}
+    behind: set[str] = set()
     best: tuple[float, Repair] | None = None
     for name in names:
-        start = time.perf_counter()
+        start, cost = time.perf_counter(), float("nan")
         notes: tuple[str, ...]
-        try:
-            repair = fit_to(dense, path.edits, name, stored)
-        except RepairError as error:
-            if len(names) == 2 and methods:
-                raise
-            cost, notes = float("nan"), (str(error),)
+        within = METHODS[name].within
+        if not every and within in behind:
+            notes = (f"left out: fits less than {within}, as another that fell behind it",)
         else:
-            cost, notes = _cost(anatomy.model, repair, compared_ST, whole), repair.notes
-            if best is None or cost < best[0]:
-                best = cost, repair
+            try:
+                repair = fit_to(dense, path.edits, name, stored)
+            except RepairError as error:
+                if len(names) == 2 and methods:
+                    raise
+                notes = (str(error),)
+            else:
+                cost, notes = _cost(anatomy.model, repair, compared_ST, whole), repair.notes
+                costs[name] = cost
+                if within is not None and cost > costs.get(within, float("inf")):
+                    behind.add(within)
+                if best is None or cost < best[0]:
+                    best = cost, repair
         tried.append(TriedRepair(name, cost, time.perf_counter() - start, notes))
         if progress is not None:
             progress(tried[-1])
@@ -193,6 +209,12 @@ def choose_on(
         dense.tokens,
         int(np.asarray(compared_ST).size),
     )
+
+
+def _widest_first(names: Sequence[str]) -> list[str]:
+    """Methods that fit part of what another one does after all others, the largest part first."""
+    parts = [name for name in names if METHODS[name].within is not None]
+    return [*(name for name in names if name not in parts), *reversed(parts)]
 
 
 def _cost(

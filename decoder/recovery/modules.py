@@ -1,24 +1,36 @@
-"""Matrices at the cuts of a smaller model in memory, for as long as a context lasts."""
+"""Matrices at the cuts of a smaller model: in memory for a context, or beside a checkpoint.
+
+No stock weight holds them, so they act as hooks on whole layers: what arrives before a layer, or
+what leaves the last one, is multiplied. Beside a stock checkpoint they lie in a safetensors file;
+without them that checkpoint is the model that was only deleted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from decoder.model.loading import ModelSpec, load_model
 from decoder.model.structure import find_stack
-from decoder.recovery.fitting.path import find_path
 from decoder.surgery.apply import applied
-from decoder.surgery.edit import Edits, Patch
+from decoder.surgery.edit import EditError, Edits, Remove
+from decoder.surgery.patch import read_patches, write_patches
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from decoder.recovery.repair import Repair
 
-__all__ = ["repaired"]
+__all__ = ["MATRICES", "attached_matrices", "load_with_matrices", "repaired", "write_matrices"]
+
+MATRICES = "layershap_matrices.safetensors"
+"""Name of the file beside a checkpoint."""
+
+_BEFORE = "before_layer."
 
 
 @contextmanager
@@ -32,9 +44,9 @@ def repaired(model: PreTrainedModel, repair: Repair) -> Iterator[None]:
     Raises:
         EditError: the repair is another model's.
     """
-    layers = list(find_stack(model).layers)
     with applied(model, repair.edits, patches=repair.patches):
-        handles = _hooks(layers, repair.edits, repair.modules)
+        layers = find_stack(model).layers if repair.modules else ()
+        handles = _hooks(list(layers), attached_matrices(repair.edits, repair.modules))
         try:
             yield
         finally:
@@ -42,16 +54,64 @@ def repaired(model: PreTrainedModel, repair: Repair) -> Iterator[None]:
                 handle.remove()
 
 
-def _hooks(layers: list[nn.Module], edits: Edits, modules: Mapping[int, Tensor]) -> list[Any]:
-    path = find_path([edit for edit in edits if not isinstance(edit, Patch)], len(layers))
+def attached_matrices(edits: Edits, modules: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    """Tell before which layer of the smaller model each matrix stands.
+
+    Args:
+        edits: what makes the smaller model.
+        modules: matrices [D, D] by the position of their cut's end in the original.
+
+    Returns:
+        By layer of the smaller model; by their number where it stands after the last one.
+    """
+    # Methods that make matrices admit cuts between whole layers alone.
+    gone = [edit.layer for edit in edits if isinstance(edit, Remove)]
+    ends = {position // 2: matrix for position, matrix in modules.items()}
+    return {end - sum(layer < end for layer in gone): matrix for end, matrix in ends.items()}
+
+
+def write_matrices(checkpoint: Path, matrices: Mapping[int, Tensor]) -> None:
+    """Store matrices beside a stock checkpoint.
+
+    Args:
+        checkpoint: its directory.
+        matrices: [D, D], by the layer that each stands before.
+    """
+    named = {f"{_BEFORE}{layer}": matrix for layer, matrix in matrices.items()}
+    write_patches(checkpoint / MATRICES, named)
+
+
+def load_with_matrices(spec: ModelSpec) -> PreTrainedModel:
+    """Load a checkpoint with the matrices that lie beside it, if any do.
+
+    Args:
+        spec: the checkpoint; its name is a directory or, without matrices, a hub id.
+
+    Raises:
+        ModelError: it cannot be loaded.
+        EditError: the matrices are damaged, or another model's.
+    """
+    model, path = load_model(spec), Path(spec.name) / MATRICES
+    if not path.exists():
+        return model
+    stack = list(find_stack(model).layers)
+    named = read_patches(path)
+    places = {f"{_BEFORE}{place}": place for place in range(len(stack) + 1)}
+    for name, matrix in named.items():
+        if name not in places or matrix.ndim != 2 or len({*matrix.shape}) != 1:
+            raise EditError(f"{path}: {name} is no matrix before one of {len(stack)} layers")
+    _hooks(stack, {places[name]: matrix.to(model.device) for name, matrix in named.items()})
+    return model
+
+
+def _hooks(layers: Sequence[nn.Module], matrices: Mapping[int, Tensor]) -> list[Any]:
     handles = []
-    for position, matrix in modules.items():
-        if position < path.end:
-            layer = layers[position // 2]
-            handles.append(layer.register_forward_pre_hook(_before(matrix), with_kwargs=True))
+    for place, matrix in matrices.items():
+        if place < len(layers):
+            hook = _before(matrix)
+            handles.append(layers[place].register_forward_pre_hook(hook, with_kwargs=True))
         else:
-            last = layers[path.halves[-1] // 2]
-            handles.append(last.register_forward_hook(_after(matrix)))
+            handles.append(layers[-1].register_forward_hook(_after(matrix)))
     return handles
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from layershap.results.recommendations import Recommendations, VerifiedModel
+from layershap.results.estimate import Estimate
+from layershap.results.recommendations import Recommendations, VerifiedModel, VerifiedVariant
 from layershap.results.value_text import values_title
 from layershap.results.values import Values
 
@@ -91,8 +92,10 @@ def recommendations_frame(found: Recommendations) -> pd.DataFrame:
 
     Columns: `removed` (names), `cost` in held-out nats per token above the whole model with
     `lower` and `upper` (95 %, paired), `perplexity`, `kl`, `top1`, `prefill` and `decoding` (speed
-    as a ratio to the whole model; NaN where it was not timed), `parameters_saved` and its `share`,
-    `best_baseline` with `baseline_cost`, `source` (who proposed the set) and `export`.
+    as a ratio to the whole model; NaN where it was not timed), `repaired` (the cost when the
+    weights that stay are fitted) with `repaired_lower`, `repaired_upper` and the method, `repair`
+    (NaN and None where that was not done), `parameters_saved` and its `share`, `best_baseline`
+    with `baseline_cost`, `source` (who proposed the set) and `export`.
     """
     whole = found.dense.parameters
     rows = []
@@ -101,6 +104,7 @@ def recommendations_frame(found: Recommendations) -> pd.DataFrame:
         rows.append(
             {
                 **_set(found, item.removed, item),
+                **_repaired(item),
                 "parameters_saved": saved,
                 "share": saved / max(1, whole),
                 "best_baseline": None if best is None else best.method,
@@ -141,6 +145,17 @@ def _set(found: Recommendations, removed: tuple[int, ...], item: VerifiedModel) 
         "top1": _float(item.top1),
         "prefill": np.nan if speed is None else speed.ratio("prefill").value,
         "decoding": np.nan if speed is None else speed.ratio("decode").value,
+    }
+
+
+def _repaired(item: VerifiedVariant) -> dict[str, Any]:
+    repair = item.repair
+    cost = Estimate.of(None, None, None) if repair is None else repair.estimate
+    return {
+        "repaired": cost.value,
+        "repaired_lower": cost.lower,
+        "repaired_upper": cost.upper,
+        "repair": None if repair is None else repair.method,
     }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from layershap.api.answers import answers_frame
 from layershap.api.asking import load_surrogate, measure_sets, predict_sets
+from layershap.api.exporting import SmallerModels
 from layershap.api.ledger import RunLedger, Text
 from layershap.api.sets import Sets, read_sets
 from layershap.errors import UserError
@@ -19,53 +20,21 @@ from layershap.results.recommendations import RECOMMENDATIONS, Recommendations
 from layershap.results.values import VALUES, Values
 from layershap.runs.command_line import run_command
 from layershap.runs.config import RunConfig
-from layershap.runs.config_file import read_config
 from layershap.runs.directory import RunDirectory
 from layershap.runs.utilities import parse_utilities
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
+    from transformers import PreTrainedModel
 
     from decoder.surgery.export import Export
     from layershap.api.notebook import Card
+    from layershap.results.repairs import KeptRepair
     from layershap.status.run_status import RunStatus
     from surrogate import SurrogateRegressor
 
-__all__ = ["OpenedRun", "open_run"]
-
-
-def open_run(path: str | os.PathLike[str]) -> OpenedRun:
-    """Open a run directory: what it found, predictions of any set, and its real model.
-
-    Opening reads the configuration alone; everything else is read when it is asked for, and
-    nothing is locked, so a run may be opened while it goes on, more than once, and from threads.
-    What it offers::
-
-        run = layershap.open("runs/demo")
-        run.values, run.interactions, run.pairs       # pandas frames
-        run.recommendations, run.baselines            # the same, measured on held-out text
-        run.predict(remove=[4, 6])                    # the surrogate: a number with its interval
-        run.measure(remove=[4, 6], text="heldout")    # the real model
-        run.export(remove=[4, 6], to="smaller")       # a stock checkpoint
-        run.plot_values(), run.plot_frontier()        # matplotlib figures
-        print(run.status)                             # where it stands
-
-    Args:
-        path: directory that `layershap run` or `layershap measure` wrote; may begin with ``~``.
-
-    Returns:
-        The opened run.
-
-    Raises:
-        UserError: there is no run, or its `run.toml` is wrong.
-    """
-    place = Path(path).expanduser()
-    if not place.is_dir():
-        kind = "is a file" if place.exists() else "is not there"
-        raise UserError(f"{place}: {kind}; name the directory of a run, as runs/demo")
-    directory = RunDirectory(place)
-    return OpenedRun(directory, read_config(directory.config))
+__all__ = ["OpenedRun"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -220,7 +189,50 @@ class OpenedRun:
         answers = measure_sets(self._ledger, sets.rows, text, progress=progress)
         return answers_frame(answers) if sets.many else answers[0]
 
-    def export(self, remove: Any, *, to: str | os.PathLike[str], progress: bool = True) -> Export:
+    def repair(
+        self,
+        remove: Any,
+        *,
+        method: str = "auto",
+        text: str | os.PathLike[str] | None = None,
+        tokens: int = 16_384,
+        module: bool = False,
+        progress: bool = True,
+    ) -> KeptRepair:
+        """Fit the weights that stay without some players to the whole model, as layershap repair.
+
+        What was fitted is kept in the run directory, where `export` and `load` find it.
+
+        Args:
+            remove: one set, as `predict` takes it.
+            method: "auto" compares all methods that a stock checkpoint can hold, "fast" two cheap
+                ones; a name fits one.
+            text: file to fit on; the run's calibration text when omitted.
+            tokens: at most so many of it.
+            module: compare the methods too whose matrices no stock checkpoint can hold.
+            progress: whether to show progress on standard error.
+
+        Returns:
+            What was found: `cost` and `deleted` are nats per token above the whole model with and
+            without it, on the held-out text, and `cost.gain` is the paired difference.
+
+        Raises:
+            UserError: the set names no players or all of them, or the text will not do.
+            RepairError: no method can be fitted, or not the one that was asked for.
+        """
+        source = None if text is None else os.fspath(text)
+        models = SmallerModels(self.directory, self.config, progress=progress)
+        return models.repair(self._one(remove), method, source, tokens, module)
+
+    def export(
+        self,
+        remove: Any,
+        *,
+        to: str | os.PathLike[str],
+        repair: bool | str | None = None,
+        module: bool = False,
+        progress: bool = True,
+    ) -> Export:
         """Write the model without some players as a stock Hugging Face checkpoint.
 
         The checkpoint is loaded again and compared with what was measured before it gets its name.
@@ -228,22 +240,47 @@ class OpenedRun:
         Args:
             remove: one set, as `predict` takes it.
             to: directory to make; must be new or empty.
+            repair: True writes the weights of the newest repair of the set, which is fitted first
+                where there is none; a method's name those of that method.
+            module: with `repair`, write one with matrices at the cuts: `layershap.load` puts them
+                there, and stock loaders get the model without them.
             progress: whether to show progress on standard error.
 
         Returns:
             What was written and how well it agrees.
 
         Raises:
-            UserError: the set names no players, or all of them.
+            UserError: the set names no players, or all of them, or the repair is unknown.
             ModelError: the directory is taken, or the checkpoint does not agree.
         """
-        from layershap.api.exporting import export_removed
+        models = SmallerModels(self.directory, self.config, progress=progress)
+        return models.export(self._one(remove), Path(to), repair, module)
 
-        sets = self._sets(remove, None)
-        if sets.many:
-            raise UserError("remove: export writes one checkpoint; give one set, as [4, 6]")
-        removed = np.flatnonzero(~sets.rows[0]).tolist()
-        return export_removed(self.directory, self.config, removed, Path(to), progress=progress)
+    def load(
+        self,
+        remove: Any,
+        *,
+        repair: bool | str | None = None,
+        module: bool = False,
+        progress: bool = True,
+    ) -> PreTrainedModel:
+        """Load the model without some players: what `export` writes, from a temporary directory.
+
+        Args:
+            remove: one set, as `predict` takes it.
+            repair: as for `export`.
+            module: as for `export`.
+            progress: whether to show progress on standard error.
+
+        Returns:
+            The smaller model, in the run's precision and on its device.
+
+        Raises:
+            UserError: the set names no players, or all of them, or the repair is unknown.
+            ModelError: the disk is too small, or the checkpoint does not agree.
+        """
+        models = SmallerModels(self.directory, self.config, progress=progress)
+        return models.load(self._one(remove), repair, module)
 
     def plot_values(self, ax: Any = None) -> Any:
         """Draw the values with their intervals, a bar a player; needs `layershap[plots]`.
@@ -295,6 +332,13 @@ class OpenedRun:
 
     def _sets(self, remove: Any, keep: Any) -> Sets:
         return read_sets(self.players, lambda text: self._ledger.roster.find(text), remove, keep)
+
+    def _one(self, remove: Any) -> list[int]:
+        """The players of one set that is to go."""
+        sets = self._sets(remove, None)
+        if sets.many:
+            raise UserError("remove: a smaller model is of one set; give one, as [4, 6]")
+        return np.flatnonzero(~sets.rows[0]).tolist()
 
     def _read_values(self) -> Values:
         return VALUES.read(self.path)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from layershap.cli.options import model_options, read_run
+from layershap.cli.options import model_options, read_run, set_options
 from layershap.errors import UserError
 
 if TYPE_CHECKING:
     from decoder.surgery.export import Export
-    from layershap.runs.workspace import Workspace
 
 __all__ = ["export"]
 
@@ -24,13 +22,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.argument(
     "run", required=False, type=click.Path(path_type=Path, file_okay=False), metavar="[RUN]"
 )
-@click.option("--remove", metavar="PLAYERS", help="What to leave out, as 4,6 or L4.attn.")
-@click.option(
-    "--count",
-    type=click.IntRange(min=1),
-    metavar="COUNT",
-    help="Take the recommended set of this many players.",
-)
+@set_options
 @click.option(
     "--method",
     metavar="SLUG",
@@ -53,6 +45,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "are fitted first where there are none, as layershap repair does.",
 )
 @click.option(
+    "--module",
+    is_flag=True,
+    help="With --repair: write matrices at the cuts beside the checkpoint, for layershap.load."
+    " Stock loaders get the model without them.",
+)
+@click.option(
     "--to",
     "destination",
     required=True,
@@ -68,6 +66,7 @@ def export(
     method: str | None,
     edits_file: Path | None,
     repair: str | None,
+    module: bool,
     destination: Path,
     **model: Any,
 ) -> None:
@@ -88,6 +87,8 @@ def export(
         raise UserError(f"--method {method}: needs --count, the number of players to remove")
     if repair is not None and edits_file is not None:
         raise UserError("--repair: fits a set of a run; leave it out with --edits")
+    if module and repair is None:
+        raise UserError("--module: writes what --repair fits; add --repair")
     given = {name: value for name, value in model.items() if value}
     if run is not None and given:
         raise UserError(f"--{next(iter(given))}: RUN has a model of its own; leave out one of both")
@@ -97,7 +98,7 @@ def export(
     if run is None:
         done = _from_model(given, edits_file, destination)
     else:
-        done = _from_run(run, remove, count, method, edits_file, repair, destination)
+        done = _from_run(run, remove, count, method, edits_file, repair, module, destination)
     for line in _summary(done):
         click.echo(line)
 
@@ -109,13 +110,12 @@ def _from_run(
     method: str | None,
     edits_file: Path | None,
     repair: str | None,
+    module: bool,
     destination: Path,
 ) -> Export:
     from layershap.export.export import export_edits, export_set
-    from layershap.export.sources import check_fit, read_edits, verified_set
-    from layershap.results.frontier import OWN
-    from layershap.results.recommendations import RECOMMENDATIONS
-    from layershap.results.set_text import parse_set
+    from layershap.export.repaired import export_repair, kept_or_fitted
+    from layershap.export.sources import asked_set, check_fit, read_edits
     from layershap.runs.workspace import open_workspace
     from layershap.terminal.console import Console
 
@@ -125,41 +125,18 @@ def _from_run(
         if edits_file is not None and edits is not None:
             check_fit(edits_file, edits, work.roster.depth)
             return export_edits(work, edits, destination)
-        if remove is not None:
-            removed, merges = parse_set(remove, "--remove", work.roster.find), ()
-        else:
-            assert count is not None
-            verified = RECOMMENDATIONS.read(directory.path)
-            removed, merges = verified_set(verified, count, method or OWN, run)
+        removed, merges = asked_set(run, work.roster, remove, count, method)
         if repair is not None:
             if merges:
                 raise UserError(
                     f"--repair: {method} merges layers, and repair fits what deletion leaves; "
                     "leave out one of both"
                 )
-            return _repaired(work, removed, repair, destination)
+            kept = kept_or_fitted(work, removed, repair or None, module=module)
+            return export_repair(work, kept, destination)
         if merges:
             return export_edits(work, merges, destination)
         return export_set(work, removed, destination)
-
-
-def _repaired(work: Workspace, removed: Sequence[int], method: str, destination: Path) -> Export:
-    """Export the repair of a set that the run keeps, or fit it first."""
-    from layershap.cli.repair import TOKENS
-    from layershap.export.export import export_repair
-    from layershap.export.sources import check_removed
-    from layershap.runs.kept_repairs import find_kept
-    from layershap.runs.recorded import HELDOUT
-    from layershap.runs.repair import Repairer, check_method, fitting_text
-
-    check_removed(removed, work.roster)
-    if method:
-        check_method(method, "--repair")
-    known = find_kept(work.directory, removed, work.fingerprint(HELDOUT), method or None)
-    if known is None:
-        _ = work.ledger  # nobody else writes in the directory meanwhile
-        known = Repairer(work, method or "auto", fitting_text(work, TOKENS)).repair(removed)
-    return export_repair(work, known, destination)
 
 
 def _from_model(model: dict[str, Any], edits_file: Path | None, destination: Path) -> Export:

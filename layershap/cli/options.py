@@ -14,7 +14,15 @@ from layershap.runs.config import SETTINGS, RunConfig
 from layershap.runs.config_file import checked_config, read_config
 from layershap.runs.directory import RunDirectory
 
-__all__ = ["Configured", "configured", "model_options", "read_run", "run_argument", "value_options"]
+__all__ = [
+    "Configured",
+    "configured",
+    "model_options",
+    "read_run",
+    "run_argument",
+    "set_options",
+    "value_options",
+]
 
 Command = Callable[..., Any]
 
@@ -82,6 +90,20 @@ def run_argument(command: Command) -> Command:
     return click.argument("run", type=click.Path(path_type=Path, file_okay=False), metavar="RUN")(
         command
     )
+
+
+def set_options(command: Command) -> Command:
+    """Add --remove and --count, which name a set of a run."""
+    remove = click.option(
+        "--remove", metavar="PLAYERS", help="What to leave out, as 4,6 or L4.attn."
+    )
+    count = click.option(
+        "--count",
+        type=click.IntRange(min=1),
+        metavar="COUNT",
+        help="Take the recommended set of this many players.",
+    )
+    return remove(count(command))
 
 
 def read_run(run: Path) -> tuple[RunConfig, RunDirectory]:

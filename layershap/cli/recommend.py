@@ -194,14 +194,7 @@ def _as_json(
         "prefill_ratio": _ends(point.prefill),
         "decode_ratio": _ends(point.decode),
         "memory_bytes": point.memory,
-        "repaired": None
-        if repair is None
-        else {
-            "method": repair.method,
-            "loss": _ends(repair.estimate),
-            "gain": _ends(repair.gain.estimate),
-            "tokens": repair.tokens,
-        },
+        "repaired": None if repair is None else repair.facts(),
         "reason": answer.reason,
         "why": None if why is None else dataclasses.asdict(why),
         "notes": list(answer.notes),

@@ -9,27 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from layershap.cli.options import read_run, run_argument
+from layershap.cli.options import read_run, run_argument, set_options
 from layershap.errors import UserError
 
 if TYPE_CHECKING:
-    from decoder.players import Roster
     from layershap.results.repairs import KeptRepair
 
-__all__ = ["TOKENS", "repair"]
-
-TOKENS = 16_384
+__all__ = ["repair"]
 
 
 @click.command()
 @run_argument
-@click.option("--remove", metavar="PLAYERS", help="What to leave out, as 4,6 or L4.attn.")
-@click.option(
-    "--count",
-    type=click.IntRange(min=1),
-    metavar="COUNT",
-    help="Take the recommended set of this many players.",
-)
+@set_options
 @click.option(
     "--method",
     default="auto",
@@ -39,6 +30,12 @@ TOKENS = 16_384
     "fits one, as sequential, down_projection, rotation or scalar.",
 )
 @click.option(
+    "--module",
+    is_flag=True,
+    help="Allow matrices at the cuts, which no stock checkpoint holds and layershap.load puts "
+    "there; auto then compares boundary and linear_patch too.",
+)
+@click.option(
     "--text",
     metavar="FILE",
     help="Text to fit on, not the held-out one. [default: the run's calibration text]",
@@ -46,10 +43,9 @@ TOKENS = 16_384
 @click.option(
     "--tokens",
     type=click.IntRange(min=1),
-    default=TOKENS,
-    show_default=True,
     metavar="TOKENS",
-    help="Tokens of it: two thirds fit, one third compares, the best is fitted again on all.",
+    help="Tokens of it: two thirds fit, one third compares, the best is fitted again on all. "
+    "[default: 16384]",
 )
 @click.option(
     "--to",
@@ -64,8 +60,9 @@ def repair(
     remove: str | None,
     count: int | None,
     method: str,
+    module: bool,
     text: str | None,
-    tokens: int,
+    tokens: int | None,
     destination: Path | None,
     as_json: bool,
 ) -> None:
@@ -77,8 +74,10 @@ def repair(
     more. What was fitted is kept in RUN, where `layershap export --repair` finds it.
     """
     from decoder.checkpoint.saving import refuse_taken
+    from layershap.export.repaired import TOKENS, export_repair, fit_set, refuse_matrices
+    from layershap.export.sources import asked_set
     from layershap.results.set_text import export_command
-    from layershap.runs.repair import Repairer, check_method, fitting_text
+    from layershap.runs.repair import check_method
     from layershap.runs.workspace import open_workspace
     from layershap.terminal.console import Console
 
@@ -87,15 +86,14 @@ def repair(
     check_method(method, "--method")
     if destination is not None:
         refuse_taken(destination)
+        if not module:
+            refuse_matrices(method, "--method")
     config, directory = read_run(run)
     console = Console()
     with open_workspace(config, directory, console) as work:
-        removed = _removed(run, remove, count, work.roster)
-        _ = work.ledger  # nobody else writes in the directory meanwhile
-        found = Repairer(work, method, fitting_text(work, tokens, text)).repair(removed)
+        removed, _ = asked_set(run, work.roster, remove, count)
+        found = fit_set(work, removed, method, text=text, tokens=tokens or TOKENS, module=module)
         if destination is not None:
-            from layershap.export.export import export_repair
-
             export_repair(work, found, destination)
     if as_json:
         click.echo(json.dumps(_as_json(found, destination)))
@@ -106,23 +104,9 @@ def repair(
     if destination is not None:
         what = "checkpoint without repair" if found.cost.method == "none" else "repaired checkpoint"
         click.echo(f"{destination}: the {what}, written and checked")
-    elif found.stock and found.cost.method != "none":
-        command = export_command(run, found.names)
-        click.echo(f"Export: {command}-repaired --repair {found.asked}")
-
-
-def _removed(run: Path, remove: str | None, count: int | None, roster: Roster) -> list[int]:
-    from layershap.export.sources import check_removed, verified_set
-    from layershap.results.frontier import OWN
-    from layershap.results.recommendations import RECOMMENDATIONS
-    from layershap.results.set_text import parse_set
-
-    if remove is None:
-        assert count is not None
-        return list(verified_set(RECOMMENDATIONS.read(run), count, OWN, run)[0])
-    removed = parse_set(remove, "--remove", roster.find)
-    check_removed(removed, roster)
-    return removed
+    elif found.cost.method != "none":
+        command = f"{export_command(run, found.names)}-repaired --repair {found.asked}"
+        click.echo(f"Export: {command}{'' if found.stock else ' --module'}")
 
 
 def _table(console: Any, found: KeptRepair) -> None:
@@ -159,8 +143,8 @@ def _sentences(found: KeptRepair) -> list[str]:
         lines.append("note: the interval of the difference holds zero, so it may have brought none")
     if not found.stock:
         lines.append(
-            "note: its matrices at the cuts fit in no stock checkpoint; it is a reference, and is "
-            "not exported"
+            "note: its matrices at the cuts fit in no stock checkpoint, so it is not what reports "
+            "show; --module writes them for layershap.load"
         )
     return lines + [f"note: {note}" for note in found.notes]
 

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 
 from decoder.players import Roster, Slot, make_roster
 from layershap.explorer.weights import packed, packed_bits, surrogate_weights
+from layershap.results.paired_results import RepairedCost
 from layershap.results.recommendations import (
     RECOMMENDATIONS,
     BaselineVariant,
@@ -46,6 +47,7 @@ class Verified:
         prefill: speed as a ratio to the whole model; None where not measured.
         decoding: the same of cached decoding.
         why: why the search chose it, a sentence; empty where it did not, or nothing is told.
+        repaired: its cost when the weights that stay are fitted; None where they were not.
     """
 
     removed: tuple[int, ...]
@@ -55,6 +57,7 @@ class Verified:
     prefill: float | None = None
     decoding: float | None = None
     why: str = ""
+    repaired: RepairedCost | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +188,7 @@ def explorer_data(
                 "prefill": item.prefill,
                 "decoding": item.decoding,
                 "why": item.why,
+                "repaired": None if item.repaired is None else item.repaired.facts(),
             }
             for item in exploration.verified
         ],
@@ -231,6 +235,7 @@ def _verified_one(item: VerifiedVariant | BaselineVariant, source: str, why: str
         prefill=None if speed is None else speed.ratio("prefill").value,
         decoding=None if speed is None else speed.ratio("decode").value,
         why=why,
+        repaired=item.repair if isinstance(item, VerifiedVariant) else None,
     )
 
 

@@ -10,18 +10,18 @@ from decoder import ModelSpec, load_model
 from decoder.surgery.edit import Edits
 from decoder.surgery.export import write
 from decoder.surgery.plan import plan_edits
-from layershap.errors import UserError
-from layershap.export.notes import model_card, origin, provenance
+from layershap.export.card import model_card
+from layershap.export.notes import origin, provenance
 from layershap.export.sources import check_removed
 from layershap.results.repairs import KeptRepair
-from layershap.runs.kept_repairs import kept_edits, kept_patches
+from layershap.runs.kept_repairs import kept_patches
 from layershap.runs.workspace import Workspace
 from layershap.terminal.console import Console
 
 if TYPE_CHECKING:
     from decoder.surgery.export import Export
 
-__all__ = ["export_edits", "export_repair", "export_set", "repeat_edits"]
+__all__ = ["export_edits", "export_set", "repeat_edits"]
 
 
 def export_set(
@@ -76,27 +76,6 @@ def export_edits(
             provenance=provenance(work, edits, repair),
             card=model_card,
         )
-
-
-def export_repair(work: Workspace, repair: KeptRepair, destination: Path) -> Export:
-    """Write and check a stock checkpoint with the weights that were fitted for a set.
-
-    Args:
-        work: the run.
-        repair: as the run keeps it.
-        destination: directory to make.
-
-    Raises:
-        EditError: the file of the fitted weights is missing or damaged.
-        UserError: no stock checkpoint can hold what was fitted.
-        ModelError: the directory is taken, or the checkpoint does not agree.
-    """
-    if not repair.stock:
-        raise UserError(
-            f"--repair {repair.cost.method}: its matrices at the cuts fit in no stock checkpoint; "
-            "choose another method or auto"
-        )
-    return export_edits(work, kept_edits(repair), destination, repair=repair)
 
 
 def repeat_edits(spec: ModelSpec, edits: Edits, destination: Path, console: Console) -> Export:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from decoder.surgery.edit import Edits, Merge, check_edits, edits_from_json
 from layershap.errors import UserError
 from layershap.results.frontier import OWN
-from layershap.results.recommendations import Recommendations
+from layershap.results.recommendations import RECOMMENDATIONS, Recommendations
+from layershap.results.set_text import parse_set
 from shapley.baselines.method import slug
 
 if TYPE_CHECKING:
     from decoder.players import Roster
 
-__all__ = ["check_fit", "check_removed", "read_edits", "verified_set"]
+__all__ = ["asked_set", "check_fit", "check_removed", "read_edits"]
 
 
 def read_edits(path: Path) -> Edits:
@@ -74,20 +75,34 @@ def check_removed(removed: Sequence[int], roster: Roster, where: str = "--remove
         raise UserError(f"{where}: that is every layer; keep at least one")
 
 
-def verified_set(
-    verified: Recommendations, count: int, method: str, run: Path
+def asked_set(
+    run: Path, roster: Roster, remove: str | None, count: int | None, method: str | None = None
 ) -> tuple[tuple[int, ...], tuple[Merge, ...]]:
-    """Find the verified set of a method: its players, and the merges where layers are merged.
+    """Find the set that `--remove`, or `--count` and perhaps a method, ask for.
 
     Args:
-        verified: what a run recommends.
-        count: players removed.
-        method: who chose it, by name or slug.
-        run: the run's directory, for messages.
+        run: the run's directory.
+        roster: who plays.
+        remove: players as a person writes them; None where a count is given.
+        count: players removed by a verified set.
+        method: who chose that set, by name or slug; the run itself when omitted.
+
+    Returns:
+        Its players, ascending, and the merges where layers are merged.
 
     Raises:
-        UserError: there is none; the message names those there are.
+        UserError: the text names no players, or no such set was verified.
     """
+    if remove is not None:
+        return tuple(sorted(parse_set(remove, "--remove", roster.find))), ()
+    assert count is not None
+    return _verified_set(RECOMMENDATIONS.read(run), count, method or OWN, run)
+
+
+def _verified_set(
+    verified: Recommendations, count: int, method: str, run: Path
+) -> tuple[tuple[int, ...], tuple[Merge, ...]]:
+    """The verified set of a method; the message says which there are where there is none."""
     recommended, wanted = verified.recommendations, slug(method)
     if wanted == slug(OWN):
         own = {item.count: item.removed for item in recommended}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from layershap.results.estimate import Estimate
 
@@ -70,3 +71,17 @@ class RepairedCost(PairedResult):
     text: str
     tokens: int
     seconds: float
+
+    def facts(self) -> dict[str, Any]:
+        """Tell it in JSON values, the same wherever programs read it."""
+        return {
+            "method": self.method,
+            "cost": self.difference,
+            "lower": self.lower,
+            "upper": self.upper,
+            "gain": self.gain.difference,
+            "gain_lower": self.gain.lower,
+            "gain_upper": self.gain.upper,
+            "text": self.text,
+            "tokens": self.tokens,
+        }

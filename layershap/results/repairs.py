@@ -50,6 +50,7 @@ class KeptRepair:
         fitted_on: hex digest of the token ids that the weights were fitted on.
         heldout: of the held-out campaign, the weights of the model included.
         notes: what a person should know, one line each.
+        matrices: file of the matrices at the cuts in the run directory; None where there are none.
     """
 
     removed: Removed
@@ -66,6 +67,7 @@ class KeptRepair:
     fitted_on: str
     heldout: str
     notes: tuple[str, ...] = ()
+    matrices: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,18 @@ class Repairs:
     """All repairs of a run.
 
     Attributes:
-        repairs: the newest last; one of each set and what was asked for.
+        repairs: the newest last; one of each set, what was asked for, and stock or not.
     """
 
     repairs: tuple[KeptRepair, ...] = ()
 
     def of_set(
-        self, removed: Sequence[int], heldout: str, asked: str | None = None
+        self,
+        removed: Sequence[int],
+        heldout: str,
+        asked: str | None = None,
+        *,
+        stock: bool = True,
     ) -> KeptRepair | None:
         """Return the newest repair of a set; None where there is none.
 
@@ -87,10 +94,12 @@ class Repairs:
             removed: player indices.
             heldout: of the held-out campaign: other weights have other repairs.
             asked: the method that was asked for; any when omitted.
+            stock: whether a stock checkpoint can hold it.
         """
-        wanted = tuple(sorted(removed))
+        wanted = tuple(sorted(removed)), heldout, stock
         for one in reversed(self.repairs):
-            if (one.removed, one.heldout) == (wanted, heldout) and asked in (None, one.asked):
+            own = one.removed, one.heldout, one.stock
+            if own == wanted and asked in (None, one.asked):
                 return one
         return None
 
@@ -100,8 +109,9 @@ class Repairs:
         Args:
             new: the repair.
         """
-        key = (new.removed, new.asked)
-        return Repairs((*(o for o in self.repairs if (o.removed, o.asked) != key), new))
+        key = (new.removed, new.asked, new.stock)
+        others = (o for o in self.repairs if (o.removed, o.asked, o.stock) != key)
+        return Repairs((*others, new))
 
 
 REPAIRS = ResultFile(Repairs, "repairs.json", "repair")

@@ -108,6 +108,7 @@ class Repairer:
         work: the run.
         method: "auto", "fast" or a name.
         text: to fit on, at least three sequences.
+        module: compare the methods whose matrices no stock checkpoint can hold as well.
 
     Raises:
         RepairError: the states of the text do not fit in memory.
@@ -115,9 +116,12 @@ class Repairer:
         UserError: the model is quantised.
     """
 
-    def __init__(self, work: Workspace, method: str, text: TokenText) -> None:
+    def __init__(
+        self, work: Workspace, method: str, text: TokenText, *, module: bool = False
+    ) -> None:
         refuse_quantised(work)
         self._work, self._method, self._text = work, method, text
+        self._module = module
         with work.console.status("running the whole model over the text"):
             self._anatomy = Anatomy(work.model)
             fitted_ST, self._compared_ST = split_sequences(text.tokens)
@@ -148,7 +152,13 @@ class Repairer:
                     update(Progress.since(began, done, total))
 
             chosen = choose_on(
-                self._fitted, edits, self._compared_ST, names, stored=self._stored, progress=step
+                self._fitted,
+                edits,
+                self._compared_ST,
+                names,
+                stored=self._stored,
+                progress=step,
+                every=False,
             )
             failed = [one for one in chosen.tried if np.isnan(one.cost)]
             if names and len(failed) == len(names):
@@ -188,7 +198,7 @@ class Repairer:
             heldout=work.fingerprint(HELDOUT),
             notes=tuple(dict.fromkeys(repair.notes)),
         )
-        return keep(work.directory, kept, repair.patches)
+        return keep(work.directory, kept, repair.patches, repair.modules)
 
     def known(self, removed: Sequence[int]) -> KeptRepair | None:
         """Return what an earlier call kept of the same set, method and text; None without one.
@@ -202,7 +212,8 @@ class Repairer:
         return kept if same else None
 
     def _names(self, edits: Edits) -> list[str]:
-        possible = admitted(self._anatomy, find_path(edits, self._anatomy.depth))
+        path = find_path(edits, self._anatomy.depth)
+        possible = admitted(self._anatomy, path, module=self._module)
         if self._method == FAST and (fast := [name for name in _FAST if name in possible]):
             return fast
         if self._method in (AUTO, FAST):
@@ -261,8 +272,10 @@ def repair_recommended(work: Workspace, found: Recommendations) -> Recommendatio
         items = []
         for item in found.recommendations:
             kept = repairer.known(item.removed) or repairer.repair(item.removed)
-            command = item.export if kept.cost.method == "none" else f"{item.export} --repair"
-            items.append(replace(item, repair=kept.cost, export=command))
+            # What `layershap repair` found since then is the newer one, and exports write it.
+            newest = find_kept(work.directory, item.removed, kept.heldout) or kept
+            command = item.export if newest.cost.method == "none" else f"{item.export} --repair"
+            items.append(replace(item, repair=newest.cost, export=command))
     except (ModelError, RepairError, TextError, UserError) as error:
         work.console.warn(f"the recommended sets are not repaired: {error}")
         return found

@@ -162,7 +162,7 @@ class _Reporting(Console):
 
 
 def _child(run: Path, asked: TextIO, answered: TextIO) -> None:
-    from layershap.api.opened import open_run
+    from layershap.api.opening import open_run
     from layershap.runs.workspace import open_workspace
 
     def tell(**answer: Any) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 
 from decoder.players import Roster
 from layershap.explorer import gather
-from layershap.results.paired_results import RepairedCost
 from layershap.results.recommendations import RECOMMENDATIONS, Recommendations
 from layershap.results.values import VALUES
 from layershap.runs.config_file import read_config
@@ -118,7 +117,7 @@ def _recommendations(verified: Recommendations) -> list[dict[str, Any]]:
                 "cost": item.difference,
                 "lower": item.difference_lower,
                 "upper": item.difference_upper,
-                "repaired": item.repair and _repair(item.repair),
+                "repaired": item.repair and item.repair.facts(),
                 "perplexity": item.perplexity,
                 "prefill": speed and speed.ratio("prefill").value,
                 "decoding": speed and speed.ratio("decode").value,
@@ -131,17 +130,3 @@ def _recommendations(verified: Recommendations) -> list[dict[str, Any]]:
             }
         )
     return found
-
-
-def _repair(cost: RepairedCost) -> dict[str, Any]:
-    return {
-        "method": cost.method,
-        "cost": cost.difference,
-        "lower": cost.lower,
-        "upper": cost.upper,
-        "gain": cost.gain.difference,
-        "gain_lower": cost.gain.lower,
-        "gain_upper": cost.gain.upper,
-        "text": cost.text,
-        "tokens": cost.tokens,
-    }

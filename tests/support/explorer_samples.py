@@ -11,6 +11,7 @@ import numpy as np
 
 from cluster import Column, Ledger
 from decoder.players import make_roster
+from layershap.results.paired_results import PairedResult, RepairedCost
 from layershap.results.recommendations import (
     RECOMMENDATIONS,
     BaselineVariant,
@@ -110,6 +111,7 @@ def _recommendations(game: LayerLoss) -> Recommendations:
                 source="beam",
                 parameters_saved=50,
                 baselines=(BaselineVariant(method="greedy", **other),),
+                repair=_repaired(best["difference"]) if count == 2 else None,
                 **best,
             )
         )
@@ -129,3 +131,16 @@ def _verified(removed: tuple[int, ...], loss: float, whole: float) -> dict[str, 
         "difference_upper": loss - whole + 0.01,
         "speed": Speed(1.0, 1.0, (1.0, 1.1, 1.2), (1.0, 1.15, 1.2), 150),
     }
+
+
+def _repaired(cost: float) -> RepairedCost:
+    return RepairedCost(
+        difference=cost / 2,
+        lower=cost / 2 - 0.01,
+        upper=cost / 2 + 0.01,
+        method="sequential",
+        gain=PairedResult(difference=-cost / 2, lower=-cost / 2 - 0.02, upper=-cost / 2 + 0.02),
+        text="toy calibration text",
+        tokens=4096,
+        seconds=1.0,
+    )

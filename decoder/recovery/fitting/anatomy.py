@@ -17,8 +17,10 @@ from decoder.model.lm_head import LinearLMHead, linear_lm_head
 from decoder.model.structure import find_stack
 from decoder.model.trace import LayerCall, record
 from decoder.recovery.fitting.norm import Norm, plain_norm
+from decoder.recovery.fitting.outputs import find_outputs
 from decoder.recovery.fitting.projections import (
     EXACT,
+    Output,
     Reader,
     Writer,
     heard_projections,
@@ -61,6 +63,7 @@ class Anatomy:
         self._branches: dict[int, Branches] = {}
         self._writers: dict[int, Writer | None] = {}
         self._readers: dict[int, tuple[Reader, ...]] = {}
+        self._outputs: dict[int, tuple[Output, ...]] = {}
         self._norms: dict[int, Norm | None] = {}
 
     def branches(self, layer: int) -> Branches:
@@ -105,6 +108,20 @@ class Anatomy:
         if half not in self._writers:
             self._writers[half] = self._find(half)
         return self._writers[half]
+
+    @torch.inference_mode()
+    def outputs(self, half: int) -> tuple[Output, ...]:
+        """The parameters that a linear map of all that a half writes goes into.
+
+        Those of its writer, or of several experts and the shared one. Nothing where there is none,
+        or something else writes as well, as a norm after the projection.
+
+        Raises:
+            UnsupportedModel: the halves of its layer cannot be told.
+        """
+        if half not in self._outputs:
+            self._outputs[half] = self._find_outputs(half)
+        return self._outputs[half]
 
     @cached_property
     @torch.inference_mode()
@@ -244,6 +261,32 @@ class Anatomy:
         blind = (one - state[0]) - (two - other[0])
         limit = 16 * torch.finfo(one.dtype).eps * float(one.float().abs().max())
         return tuple(found) if float(blind.float().abs().max()) <= limit else ()
+
+    def _find_outputs(self, half: int) -> tuple[Output, ...]:
+        call, branches, state = self._start(half)
+        writer = self.writer(half)
+
+        def written() -> Tensor:
+            return self.run(half, call, state)[0] - state[0]
+
+        if writer is not None:
+            mute: Any = lambda module, args, answer: torch.zeros_like(answer)  # noqa: E731
+            silence = writer.module.register_forward_hook(mute)
+            try:
+                rest = 0.0 if self.joined(half // 2) else float(written().float().norm())
+            finally:
+                silence.remove()
+            if rest <= EXACT * float(written().float().norm()):
+                return writer.outputs
+        if self.joined(half // 2):
+            return ()
+        inside = f"{self.stack.path}.{half // 2}."
+        parameters = [
+            (f"{inside}{part}.{name}", parameter)
+            for part in (branches.mlp if half % 2 else branches.attention)
+            for name, parameter in call.layer.get_submodule(part).named_parameters()
+        ]
+        return find_outputs(parameters, self.width, written)
 
     @torch.inference_mode()
     def _find(self, half: int) -> Writer | None:

@@ -14,7 +14,15 @@ from torch import Tensor, nn
 
 from decoder.model.branches import Branches
 
-__all__ = ["EXACT", "Reader", "Writer", "half_name", "heard_projections", "projection_form"]
+__all__ = [
+    "EXACT",
+    "Output",
+    "Reader",
+    "Writer",
+    "half_name",
+    "heard_projections",
+    "projection_form",
+]
 
 EXACT = 1e-3
 """Relative error up to which an answer counts as linear, in float32."""
@@ -23,6 +31,29 @@ EXACT = 1e-3
 def half_name(half: int) -> str:
     """What people call a half: "L4.attn", "L4.mlp"."""
     return f"L{half // 2}.{'mlp' if half % 2 else 'attn'}"
+
+
+@dataclass(frozen=True)
+class Output:
+    """A parameter that a map of what a half writes goes into.
+
+    Attributes:
+        name: of the parameter.
+        axis: the one that has a number for every channel of the stream.
+    """
+
+    name: str
+    axis: int
+
+    def added(self, value: Tensor, matrix_DD: Tensor) -> Tensor:
+        """Return the value with which the half writes a matrix times its answer more.
+
+        Args:
+            value: of the parameter.
+            matrix_DD: the matrix, in whose precision that is done.
+        """
+        rows = value.to(matrix_DD).movedim(self.axis, -1)
+        return (rows + rows @ matrix_DD).movedim(-1, self.axis).to(value.dtype)
 
 
 @dataclass(frozen=True)
@@ -50,6 +81,12 @@ class Writer:
         """Numbers that the projection is given for a token."""
         matrix: Any = self.module.weight
         return matrix.shape[0] if self.transposed else matrix.shape[1]
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """Its weight and its bias, where a map of what it answers goes into."""
+        weight = Output(self.weight, int(self.transposed))
+        return (weight,) if self.bias is None else (weight, Output(self.bias, 0))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from decoder.model.branches import State
 from decoder.recovery.fitting.dense import DenseStream
 from decoder.recovery.fitting.path import Cut, Path
 from decoder.recovery.fitting.projections import Writer, half_name
-from decoder.recovery.fitting.ridge import FEW_TOKENS, STRENGTHS, fit_ridge
+from decoder.recovery.fitting.ridge import FEW_TOKENS, STRENGTHS, Ridge, fit_ridge
 from decoder.recovery.fitting.statistics import Sums, check_room, check_tokens, massive
 from decoder.surgery.weights import changed
 
@@ -136,12 +136,11 @@ class RepairedStream:
         """Multiply the stream where it stands by a matrix [D, D] or a scalar tensor."""
         self.states = [(_times(state[0], scale),) for state in self.states]
 
-    def fit(self, half: int, *, answers: bool = False, keep_massive: bool = False) -> float:
+    def fit(self, half: int, *, keep_massive: bool = False) -> float:
         """Fit the projection of a kept half so that the stream meets the dense one after it.
 
         Args:
             half: which; it must have a writer, and a target.
-            answers: map what the projection answers, and not what it is given.
             keep_massive: leave no position out of the sums.
 
         Returns:
@@ -151,11 +150,67 @@ class RepairedStream:
             RepairError: too few tokens or too little memory, or states that are not finite.
         """
         writer = self.anatomy.writer(half)
-        target = self.path.target(half, self.anatomy)
         assert writer is not None
+        found = self._solve(half, writer, writer.inputs, lambda given, *_: given, keep_massive)
+        more = found.matrix if writer.transposed else found.matrix.T
+        self.values[writer.weight] = (self.value(writer.weight).double() + more).float()
+        return found.explained
+
+    def map(self, half: int, *, keep_massive: bool = False) -> float:
+        """Fit a linear map of what a kept half writes, and fold it into all that writes there.
+
+        Where something besides its writer writes that cannot be mapped, its writer alone is mapped.
+
+        Args:
+            half: which; it must have outputs or a writer, and a target.
+            keep_massive: as for `fit`.
+
+        Returns:
+            As `fit` does.
+
+        Raises:
+            RepairError: as for `fit`.
+        """
+        outputs, writer = self.anatomy.outputs(half), self.anatomy.writer(half)
+        if writer is not None and outputs in ((), writer.outputs):
+            outputs, one = writer.outputs, writer
+
+            def mapped(given_BTF: Tensor, before_BTD: Tensor, after_BTD: Tensor) -> Tensor:
+                return self._answers(one, given_BTF)
+
+        else:
+            writer = None
+
+            def mapped(given_BTF: Tensor, before_BTD: Tensor, after_BTD: Tensor) -> Tensor:
+                return after_BTD.float() - before_BTD.float()
+
+        found = self._solve(half, writer, self.anatomy.width, mapped, keep_massive)
+        for output in outputs:
+            self.values[output.name] = output.added(self.value(output.name), found.matrix)
+        return found.explained
+
+    def _solve(
+        self,
+        half: int,
+        writer: Writer | None,
+        inputs: int,
+        regressors: Callable[[Tensor, Tensor, Tensor], Tensor],
+        keep_massive: bool,
+    ) -> Ridge:
+        """Fit what the stream misses after a half to something, and go on past the half.
+
+        Args:
+            half: which.
+            writer: what is listened to, and multiplies; None for nothing.
+            inputs: F.
+            regressors: makes [B, T, F] of what the writer is given and the stream before and after.
+            keep_massive: as for `fit`.
+        """
+        target = self.path.target(half, self.anatomy)
         assert target is not None
-        inputs = self.anatomy.width if answers else writer.inputs
-        what = f"{half_name(half)}, {writer.weight.rpartition('.')[0].rpartition('.')[2]}"
+        place = "all that writes" if writer is None else writer.weight.split(".")[-2]
+        what = f"{half_name(half)}, {place}"
+        multiplier = 1.0 if writer is None else writer.multiplier
         warning = self.warn(inputs, what)
         wanted = self.dense.hidden(target)
         self.advance(half)
@@ -164,34 +219,28 @@ class RepairedStream:
         # What the projection is given is kept where it fits, so that the half need not run again.
         keeps = self.dense.tokens * inputs * 4 < _KEPT * self.dense.free
         kept: list[tuple[Tensor, Tensor]] = []
-        for batch, target_BTD, (after, given) in zip(
-            self.dense.batches, wanted, self._run(half, listen=writer), strict=True
+        for batch, target_BTD, before, (after, given) in zip(
+            self.dense.batches, wanted, self.states, self._run(half, listen=writer), strict=True
         ):
-            assert given is not None
             out_BT = massive(target_BTD, after[0])
             if keep_massive:
                 out_BT = torch.zeros_like(out_BT)
-            missing_BTD = (target_BTD.float() - after[0].float()) / writer.multiplier
-            given_BTF = given.reshape(*out_BT.shape, -1)
-            if answers:
-                given_BTF = self._answers(writer, given_BTF)
+            missing_BTD = (target_BTD.float() - after[0].float()) / multiplier
+            given_BTF = before[0] if given is None else given.reshape(*out_BT.shape, -1)
+            given_BTF = regressors(given_BTF, before[0], after[0])
             sums.add(given_BTF, missing_BTD, out_BT, batch.first, what)
             if keeps:
                 kept.append((after[0], given_BTF))
         self.left_out = max(self.left_out, sums.left_out)
         found = fit_ridge(sums, FEW_TOKENS if warning else STRENGTHS)
         self.missing += (1 - found.explained) * float(sums.square.sum())
-        if answers:
-            self._map(writer, found.matrix)
-        else:
-            self._add(writer, found.matrix)
         if keeps:
-            more = (writer.multiplier * found.matrix).float()
+            more = (multiplier * found.matrix).float()
             self.states = [
                 ((after.float() + given.float() @ more).to(after.dtype),) for after, given in kept
             ]
             self._next += 1
-        return found.explained
+        return found
 
     def warn(self, inputs: int, what: str) -> bool:
         """Refuse too few tokens for a fit, and note a warning where they are few.
@@ -210,20 +259,6 @@ class RepairedStream:
         if warning:
             self.warnings.append(warning)
         return warning is not None
-
-    def _add(self, writer: Writer, matrix_FD: Tensor) -> None:
-        """Add a matrix to a projection's own."""
-        more = matrix_FD if writer.transposed else matrix_FD.T
-        self.values[writer.weight] = (self.value(writer.weight).double() + more).float()
-
-    def _map(self, writer: Writer, matrix_DD: Tensor) -> None:
-        """Add to a projection's answers what a matrix makes of them, bias included."""
-        weight = self.value(writer.weight).double()
-        more = weight @ matrix_DD if writer.transposed else matrix_DD.T @ weight
-        self.values[writer.weight] = (weight + more).float()
-        if writer.bias is not None:
-            bias = self.value(writer.bias).double()
-            self.values[writer.bias] = (bias + bias @ matrix_DD).float()
 
     def _answers(self, writer: Writer, given_BTF: Tensor) -> Tensor:
         weight = self.value(writer.weight)

@@ -57,7 +57,9 @@ def find_method(name: str) -> Method:
     raise RepairError(f"method {name}: unknown; choose {', '.join(near)} or auto")
 
 
-def admitted(anatomy: Anatomy, path: Path, *, untie: bool = False) -> tuple[str, ...]:
+def admitted(
+    anatomy: Anatomy, path: Path, *, untie: bool = False, module: bool = False
+) -> tuple[str, ...]:
     """Names of the methods whose result is exact in stock weights, "none" first.
 
     A bridge is not among them: it keeps more than was asked for, and is chosen by name alone.
@@ -66,11 +68,12 @@ def admitted(anatomy: Anatomy, path: Path, *, untie: bool = False) -> tuple[str,
         anatomy: of the model.
         path: what remains of it.
         untie: those too that give a tied head a weight of its own.
+        module: those too whose matrices at the cuts stay beside stock weights.
     """
     return tuple(
         name
         for name, method in METHODS.items()
-        if method.stock
+        if (method.stock or module)
         and method not in _COMPARED
         and method.variants is None
         and (untie or not method.head or not anatomy.tied)

@@ -48,7 +48,7 @@ def _method(name: str, places: Places) -> Method:
         for half in sorted(set(places(stream.path, stream.anatomy))):
             stream.fit(half)
 
-    return Method(name, _SOURCE, refusal, run)
+    return Method(name, _SOURCE, refusal, run, within="sequential")
 
 
 METHODS = (

@@ -26,6 +26,7 @@ class Method:
         head: it gives the head new values, and a weight of its own where it is tied.
         variants: `variants(anatomy, path)` gives other edits to run on, of which the one is kept
             that leaves least missing; None where it runs on the edits that are given.
+        within: name of a method that fits all that this one does, and more; None without one.
     """
 
     name: str
@@ -35,3 +36,4 @@ class Method:
     stock: bool = True
     head: bool = False
     variants: Callable[[Anatomy, Path], Sequence[Edits]] | None = None
+    within: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decoder.recovery.fitting.anatomy import Anatomy
 from decoder.recovery.fitting.path import Cut, Path
 
-__all__ = ["fits_after", "fits_before", "fits_from"]
+__all__ = ["fits_after", "fits_before", "fits_from", "maps_before"]
 
 
 def fits_before(path: Path, cut: Cut, anatomy: Anatomy) -> tuple[int, ...]:
@@ -20,6 +20,23 @@ def fits_before(path: Path, cut: Cut, anatomy: Anatomy) -> tuple[int, ...]:
     """
     last = path.before(cut.start)[-1:]
     return tuple(half for half in last if _fits(path, half, anatomy))
+
+
+def maps_before(path: Path, cut: Cut, anatomy: Anatomy) -> tuple[int, ...]:
+    """The last kept half before a cut, where all that it writes, or its projection, can be mapped.
+
+    Args:
+        path: what remains.
+        cut: one of its cuts.
+        anatomy: of the model.
+    """
+    last = path.before(cut.start)[-1:]
+    return tuple(
+        half
+        for half in last
+        if path.target(half, anatomy) is not None
+        and (anatomy.outputs(half) or anatomy.writer(half) is not None)
+    )
 
 
 def fits_after(path: Path, cut: Cut, anatomy: Anatomy) -> tuple[int, ...]:

@@ -67,9 +67,10 @@ def _method(name: str, written: Places, *, head: bool = False) -> Method:
         if head:
             fit_head(stream)
 
-    return Method(
-        name, "a linear map folded into all that read the stream", refusal, run, head=head
-    )
+    source = "a linear map folded into all that read the stream"
+    whole = "readers_sequential"
+    within = None if head or name == whole else whole
+    return Method(name, source, refusal, run, head=head, within=within)
 
 
 METHODS = (

@@ -31,15 +31,15 @@ def scaled_names(anatomy: Anatomy, position: int, halves: tuple[int, ...]) -> li
         halves: the kept halves.
 
     Returns:
-        None where a half does not write by one projection.
+        None where a half does not write linearly.
     """
     names = list(anatomy.embeddings)
     for half in halves:
         if half < position:
-            writer = anatomy.writer(half)
-            if writer is None or writer.multiplier == 0:
+            outputs = anatomy.outputs(half)
+            if not outputs:
                 return None
-            names += [name for name in (writer.weight, writer.bias) if name]
+            names += [output.name for output in outputs]
     return names
 
 

@@ -35,6 +35,7 @@ export class Answer {
       : "";
     page("standing").textContent = this.standing(answer);
     page("heldout").textContent = this.heldOut(answer);
+    page("repaired").textContent = this.repaired(answer);
     page("why").textContent = answer.verified?.why ?? "";
   }
 
@@ -71,8 +72,19 @@ export class Answer {
   heldOut({ verified }) {
     if (verified === null) return "";
     const [middle, lower, upper] = verified.difference;
-    const range = lower === null ? "" : ` (${signed(lower)} to ${signed(upper)})`;
     const speed = verified.decoding === null ? "" : `, decoding ${verified.decoding.toFixed(2)} times as fast`;
-    return `✓ Measured on held-out text too (${verified.source}): ${signed(middle)} nats per token${range}, perplexity ${large(Math.exp(verified.nll))}${speed}.`;
+    return `✓ Measured on held-out text too (${verified.source}): ${withEnds(middle, lower, upper)} nats per token, perplexity ${large(Math.exp(verified.nll))}${speed}.`;
   }
+
+  repaired({ verified }) {
+    const found = verified?.repaired;
+    if (!found) return "";
+    if (found.method === "none") return "No repair was better than leaving the weights that stay as they are.";
+    if (found.cost === null) return "";
+    return `✓ Repaired by ${found.method}: ${withEnds(found.cost, found.lower, found.upper)} nats per token instead, ${withEnds(found.gain, found.gain_lower, found.gain_upper)} against no repair on the same text. Add --repair to the export command.`;
+  }
+}
+
+function withEnds(middle, lower, upper) {
+  return lower === null ? signed(middle) : `${signed(middle)} (${signed(lower)} to ${signed(upper)})`;
 }

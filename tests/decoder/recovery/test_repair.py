@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from decoder import ModelSpec, find_stack
 from decoder.errors import RepairError
+from decoder.model.loading import load_model
 from decoder.recovery.fitting.anatomy import Anatomy
 from decoder.recovery.fitting.dense import DenseStream
 from decoder.recovery.fitting.path import find_path
@@ -19,6 +21,7 @@ from decoder.recovery.methods.catalog import METHODS, admitted
 from decoder.recovery.modules import repaired
 from decoder.recovery.repair import fit_repair, fit_to
 from decoder.surgery.apply import applied
+from decoder.surgery.check import logits
 from decoder.surgery.edit import Patch, Remove, Repack, ZeroHalf
 from decoder.surgery.export import write
 from layershap.demo.tokenizer import train_tokenizer
@@ -91,11 +94,12 @@ def tokenizer():
     return train_tokenizer(["some text, any text"], 300, 64)
 
 
-def exported(family, some, method, tokenizer, tmp_path):
-    model = tiny_model(family)
-    model.save_pretrained(tmp_path / "model")
+def exported(family, some, method, tokenizer, tmp_path, stored=torch.float32):
+    plain: Any = tiny_model(family)
+    plain.to(stored).save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
-    found = fit_repair(model, some, TOKENS, method)
+    model = load_model(ModelSpec(str(tmp_path / "model")))
+    found = fit_repair(model, some, TOKENS, method, stored=stored)
     spec = ModelSpec(str(tmp_path / "model"))
     done = write(spec, found.edits, tmp_path / "small", TOKENS, patches=found.patches)
     assert done.agreement.holds
@@ -129,3 +133,44 @@ def test_methods_are_exported_exactly(family, method, tokenizer, tmp_path):
     if METHODS[method].refusal(anatomy, find_path(some, 5)):
         return
     exported(family, some, method, tokenizer, tmp_path)
+
+
+@pytest.mark.parametrize("method", ["replace_me", "scalar"])
+@pytest.mark.parametrize(
+    "family", ["mixtral", "qwen3_moe", "granitemoeshared", "deepseek_v3", "gpt_oss"]
+)
+def test_what_experts_write_is_mapped_in_all_of_them(family, method, tokenizer, tmp_path):
+    model, some = tiny_model(family), (Remove(3), Remove(4))
+    found, done = exported(family, some, method, tokenizer, tmp_path)
+    assert done.agreement.logits <= 1e-4
+    names = {name for name in found.patches if "layers.2." in name and "attn" not in name}
+    assert names == {output.name for output in Anatomy(model).outputs(5)}
+    assert not any(".gate.weight" in name or "router" in name for name in found.patches)
+    with applied(model, some):
+        deleted = sequence_losses(model, TOKENS).mean()
+    with repaired(model, found):
+        assert sequence_losses(model, TOKENS).mean() != deleted
+
+
+def test_several_projections_are_not_fitted_as_one():
+    model = tiny_model("mixtral")
+    with pytest.raises(RepairError, match=r"writes .* linearly .* left: none, .*replace_me, scal"):
+        fit_repair(model, [Remove(2)], TOKENS, "down_projection")
+
+
+@pytest.mark.parametrize("method", ["sequential", "replace_me"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral"])
+def test_a_bfloat16_checkpoint_is_the_repaired_model(family, method, tokenizer, tmp_path):
+    some, stored = (Remove(1), Remove(3)), torch.bfloat16
+    found, done = exported(family, some, method, tokenizer, tmp_path, stored)
+    assert all(value.dtype == stored for value in found.patches.values())
+    assert done.agreement.logits <= 1e-4
+    kept = AutoModelForCausalLM.from_pretrained(done.path, dtype="auto").eval()
+    assert kept.dtype == stored
+    model = load_model(ModelSpec(str(tmp_path / "model")))
+    ids = torch.from_numpy(TOKENS[:2])
+    with repaired(model, found):
+        wanted = logits(model, ids)
+        for name, value in model.named_parameters():
+            assert torch.equal(kept.get_parameter(name).float(), value), name
+    torch.testing.assert_close(logits(kept.float(), ids), wanted, rtol=1e-4, atol=1e-4)

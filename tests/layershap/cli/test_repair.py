@@ -9,13 +9,17 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+import layershap
+from decoder.recovery.modules import MATRICES, repaired
+from decoder.recovery.repair import Repair
 from decoder.surgery.apply import applied
-from decoder.surgery.edit import Patch, edits_from_json
-from decoder.surgery.patch import read_patches
+from decoder.surgery.edit import EditError, Patch, edits_from_json
+from decoder.surgery.patch import read_patches, write_patches
 from layershap.results.recommendations import RECOMMENDATIONS
 from layershap.results.repairs import REPAIRS
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
+from layershap.runs.kept_repairs import find_kept
 from tests.support.command_line import call
 
 IDS = torch.arange(2, 34).reshape(2, 16)
@@ -117,16 +121,52 @@ def test_halves_are_repaired_and_the_whole_choice_is_printed_as_json(checkpoint,
     assert found["cost"]["gain"]["difference"] == pytest.approx(gain, abs=1e-9)
 
 
-def test_a_reference_is_measured_and_not_exported(run, tmp_path):
-    status, out, err = call("repair", run, "--remove", "2", "--method", "boundary", *TOKENS)
+def test_matrices_at_the_cuts_are_written_on_request_alone(run, checkpoint, tmp_path):
+    to = tmp_path / "with"
+    status, out, err = call("repair", run, "--remove", "2,4", "--method", "boundary", *TOKENS)
     assert status == 0, err
     assert "no stock checkpoint" in out
-    assert REPAIRS.read(run).repairs[-1].stock is False
-    export = ("export", run, "--remove", "2", "--repair", "boundary", "--to", tmp_path / "no")
-    status, _, err = call(*export)
+    kept = REPAIRS.read(run).repairs[-1]
+    assert (kept.stock, kept.patches) == (False, None)
+    export = ("export", run, "--remove", "2,4", "--repair", "boundary")
+    status, _, err = call(*export, "--to", to)
     assert status == 2
-    assert "choose another method or auto" in err
-    assert not (tmp_path / "no").exists()
+    assert "add --module" in err
+    assert not to.exists()
+
+    status, out, err = call(*export, "--module", "--to", to)
+    assert status == 0, err
+    model = AutoModelForCausalLM.from_pretrained(checkpoint[0]).eval()
+    edits = edits_from_json([dict(edit) for edit in kept.edits])
+    matrices = {int(k): m for k, m in read_patches(run / kept.matrices).items()}
+    assert sorted(matrices) == [6, 10]
+    with repaired(model, Repair("", edits, {}, (), 0.0, matrices)):
+        wanted = logits(model)
+    with applied(model, edits):
+        deleted = logits(model)
+    torch.testing.assert_close(logits(layershap.load(str(to))), wanted, atol=1e-4, rtol=1e-4)
+    stock = logits(AutoModelForCausalLM.from_pretrained(to))
+    torch.testing.assert_close(stock, deleted, atol=1e-4, rtol=1e-4)
+    assert (wanted - deleted).abs().max() > 1e-3
+    card = (to / "README.md").read_text()
+    assert 'layershap.load("PATH")' in card
+    assert "stock loaders leave them out" in card
+    facts = json.loads((to / "layershap.json").read_text())
+    assert facts["repair"]["matrices"] == MATRICES
+    write_patches(to / MATRICES, {"before_layer.9": matrices[6]})
+    with pytest.raises(EditError, match=r"before_layer\.9 is no matrix before one of 3 layers"):
+        layershap.load(to)
+    # What reports show and exports write by themselves is a stock one still.
+    assert find_kept(RunDirectory(run), (2, 4), kept.heldout) is None
+
+
+def test_auto_compares_matrices_where_they_are_allowed(run):
+    arguments = ("repair", run, "--remove", "2", "--method", "auto", *TOKENS, "--json")
+    for more, there in (((), False), (("--module",), True)):
+        status, out, err = call(*arguments, *more)
+        assert status == 0, err
+        names = {one["method"] for one in json.loads(out)["tried"]}
+        assert ({"boundary", "linear_patch"} <= names) is there
 
 
 @pytest.mark.parametrize(
@@ -142,6 +182,7 @@ def test_a_reference_is_measured_and_not_exported(run, tmp_path):
         (("--remove", "1", "--text", "TEXT"), "holds some of the held-out text"),
         (("--remove", "1", "--method", "bridge", *TOKENS), "methods left: none, "),
         (("--remove", "1", "--to", "."), "--to .:"),
+        (("--remove", "1", "--method", "boundary", "--to", "new"), "--method boundary: its matric"),
         (("--count", "1"), "run layershap verify"),
     ],
 )
@@ -173,6 +214,9 @@ def test_edits_of_a_file_and_merged_sets_are_not_repaired(run, tmp_path):
     )
     assert status == 2
     assert "--repair: fits a set of a run" in err
+    status, _, err = call("export", run, "--remove", "2", "--module", "--to", tmp_path / "no")
+    assert status == 2
+    assert "--module: writes what --repair fits" in err
 
 
 def test_a_run_repairs_what_it_recommends(finished_run):

@@ -14,6 +14,7 @@ import pytest
 from layershap.explorer import explorer_data, gather, render_explorer
 from layershap.explorer.bundle import bundle
 from layershap.explorer.weights import packed, packed_bits
+from layershap.results.recommendations import RECOMMENDATIONS
 from layershap.runs.config_file import read_config
 from sampling import enumerate_all
 from surrogate import load
@@ -125,12 +126,16 @@ def test_numbers_are_packed_exactly_and_as_short_as_that_allows(number, kind):
     np.testing.assert_array_equal(unpacked(part), array)
 
 
-def test_facts_are_the_ledgers(exploration, data):
+def test_facts_are_the_ledgers(run, exploration, data):
     utilities = unpacked(data["measured"]["utilities"])
     np.testing.assert_array_equal(utilities, exploration.utilities)
     assert data["measured"]["coalitions"]["shape"] == [len(utilities), 9]
     assert {item["source"] for item in data["verified"]} == {"recommended", "greedy"}
     assert json.loads(json.dumps(data, allow_nan=False)) == data
+    verified = RECOMMENDATIONS.read(run.path)
+    told = {tuple(item["removed"]): item["repaired"] for item in data["verified"]}
+    for item in verified.recommendations:
+        assert told[item.removed] == (item.repair and item.repair.facts())
 
 
 def test_halves_stand_in_one_row_and_the_protected_are_shown(tmp_path):

@@ -199,6 +199,22 @@ def test_verified_sets_say_what_held_out_text_said(page, runs):
     assert not page.text("#heldout")
 
 
+def test_a_repaired_set_says_what_it_costs_without_and_with_it(page, runs):
+    plain, repaired = RECOMMENDATIONS.read(runs["layers"].path).recommendations
+    page.open(address(runs["layers"], f"#remove={repaired.names}"))
+    cost, said = repaired.repair, page.text("#repaired").replace("\u2212", "-")
+    assert cost is not None
+    for one in (cost, cost.gain):
+        assert f"{one.difference:+.3f} ({one.lower:+.3f} to {one.upper:+.3f})" in said
+    assert "by sequential" in said
+    assert "--repair" in said
+    without = page.text("#heldout").replace("\u2212", "-")
+    assert f"{repaired.difference:+.3f} ({repaired.difference_lower:+.3f} to" in without
+    page.open(address(runs["layers"], f"#remove={plain.names}"))
+    assert page.text("#heldout")
+    assert page.text("#repaired") == ""
+
+
 def test_hints_are_the_best_steps(page, runs):
     run = runs["layers"]
     removed = unmeasured(run, 3)

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from layershap.api.opened import open_run
+from layershap.api.opening import open_run
 from tests.support.chromium import chromium, needed_chromium
 from tests.support.explorer_samples import sample_run
 from tests.support.service_process import served

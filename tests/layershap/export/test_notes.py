@@ -5,7 +5,8 @@ from __future__ import annotations
 import yaml
 
 from decoder.surgery.edit import Merge
-from layershap.export.notes import measured_facts, model_card
+from layershap.export.card import model_card
+from layershap.export.notes import measured_facts
 from layershap.results.recommendations import RECOMMENDATIONS
 
 WHOLE = {

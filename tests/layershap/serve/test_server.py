@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from layershap.api.opened import open_run
+from layershap.api.opening import open_run
 from layershap.cli import commands
 from layershap.errors import UserError
 from layershap.serve.served_run import RunSource
