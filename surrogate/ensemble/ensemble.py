@@ -55,6 +55,7 @@ class FitSettings:
     """How an ensemble is fitted; see ``SurrogateRegressor`` for the meaning of each."""
 
     folds: int
+    networks: bool
     width: int
     steps: int
     batch: int
@@ -70,7 +71,8 @@ class Ensemble:
         warp: the scale.
         process: of all sets.
         near: of the retention ``exp(-excess)`` of near sets; None where they are too few.
-        networks: one a fold, each trained without it; the prediction is their mean.
+        networks: one a fold, each trained without it; the prediction is their mean. None where
+            processes are all there is.
         level: of the networks' standardised targets.
         spread: standard deviation of the same.
         far_mix: weights of the process of all sets and of the networks.
@@ -81,7 +83,7 @@ class Ensemble:
     warp: Warp
     process: Fit
     near: Fit | None
-    networks: Networks
+    networks: Networks | None
     level: float
     spread: float
     far_mix: Float[np.ndarray, "2"]
@@ -95,8 +97,8 @@ class Fitted:
     Attributes:
         ensemble: fitted to all rows.
         held_out: prediction of each row by learners that did not see it, on the scale.
-        learners: the same of each of ``LEARNERS``; where there is no process of near sets, that
-            of all sets stands in for it.
+        learners: the same of each of ``LEARNERS``; where there is no process of near sets, or no
+            network, the process of all sets stands in for it.
         fold: of each row.
     """
 
@@ -135,6 +137,7 @@ def fit_ensemble(
     utilities: Float[np.ndarray, "m"],
     weights: Float[np.ndarray, "m"],
     settings: FitSettings,
+    start: Ensemble | None = None,
 ) -> Fitted:
     """Fits the learners and mixes them by their predictions out of fold (Wolpert 1992).
 
@@ -146,6 +149,8 @@ def fit_ensemble(
         utilities: finite.
         weights: sample weights, not negative, some positive.
         settings: see ``FitSettings``.
+        start: of an earlier fit to a part of the rows. Its scale stays, and kernels of all rows
+            begin where they were; those that predict rows that they must not have seen do not.
     """
     seed = settings.seed
     signs = np.where(coalitions, 1.0, -1.0)
@@ -153,13 +158,14 @@ def fit_ensemble(
     fold = assign_folds(coalitions, settings.folds, stream(seed, "surrogate folds"))
     # One thread a fit: threads that wait for each other inside one are slow on a busy machine.
     with threadpool_limits(1, "blas"):
-        warp = _chosen_warp(coalitions, utilities, share, seed)
+        warp = _chosen_warp(coalitions, utilities, share, seed, start)
         targets, excess = warp.to_scale(utilities), warp.excess(utilities)
         counts = share / (1.0 + np.maximum(excess, 0.0))
         close = share * (excess < NEAR_EXCESS)
         crowd = np.count_nonzero(close) >= FEWEST_NEAR
 
         def process_of(near: bool) -> Fit:
+            before = None if start is None else start.near if near else start.process
             return fit_targets(
                 signs,
                 np.exp(-excess) if near else targets,
@@ -167,6 +173,7 @@ def fit_ensemble(
                 fold,
                 points=settings.process_points,
                 seed=seed,
+                start=None if before is None else before.process.kernel,
             )
 
         with ThreadPoolExecutor(2) as pool:
@@ -175,25 +182,32 @@ def fit_ensemble(
             wide = far.result()
         level = float(np.average(targets, weights=counts))
         spread = float(np.sqrt(np.average((targets - level) ** 2, weights=counts))) or 1.0
-        networks, predicted = train_networks(
-            coalitions,
-            (targets - level) / spread,
-            np.stack([counts * (fold != k) for k in range(settings.folds)]),
-            seed=seed,
-            width=settings.width,
-            steps=settings.steps,
-            batch=settings.batch,
-        )
-    own = level + spread * predicted[fold, np.arange(len(fold))]
+        networks, own = None, wide.held_out
+        if settings.networks:
+            networks, predicted = train_networks(
+                coalitions,
+                (targets - level) / spread,
+                np.stack([counts * (fold != k) for k in range(settings.folds)]),
+                seed=seed,
+                width=settings.width,
+                steps=settings.steps,
+                batch=settings.batch,
+            )
+            own = level + spread * predicted[fold, np.arange(len(fold))]
     beside = wide.held_out if near is None else scaled_retention(near.held_out, warp)
-    far_mix = stacking_weights(np.stack([wide.held_out, own], axis=1), targets, share)
-    near_mix = far_mix
+
+    def mix(process: Float[np.ndarray, "m"], rows: Float[np.ndarray, "m"]) -> np.ndarray:
+        if networks is None:
+            return np.array([1.0, 0.0])
+        return stacking_weights(np.stack([process, own], axis=1), targets, rows)
+
+    far_mix = near_mix = mix(wide.held_out, share)
     # Near sets count by what is predicted of them, as they do when somebody asks, and their errors
     # relative to how near they are.
     gate = _nearness(far_mix[0] * wide.held_out + far_mix[1] * own, warp)
     asked = share * gate / (LEVEL_EXCESS + np.maximum(excess, 0.0)) ** 2
     if near is not None and gate.sum() >= FEWEST_NEAR:
-        near_mix = stacking_weights(np.stack([beside, own], axis=1), targets, asked)
+        near_mix = mix(beside, asked)
     ensemble = Ensemble(warp, wide, near, networks, level, spread, far_mix, near_mix)
     learners = np.stack([wide.held_out, beside, own], axis=1)
     return Fitted(ensemble, mixed(wide.held_out, beside, own, ensemble), learners, fold)
@@ -239,13 +253,16 @@ def _chosen_warp(
     utilities: Float[np.ndarray, "m"],
     weights: Float[np.ndarray, "m"],
     seed: int,
+    start: Ensemble | None,
 ) -> Warp:
     """Returns the scale on which a process predicts best, a logarithm unless it is clearly worse.
 
     Errors are of utilities and count relative to ``1 + excess``. Games of language models want the
     logarithm, and errors of a few far sets decide nothing; a game whose utilities are not bounded
-    by the whole's may want none.
+    by the whole's may want none. The kind of an earlier fit stays.
     """
+    if start is not None:
+        return fit_warp(coalitions[weights > 0], utilities[weights > 0], start.warp.kind)
     rows = stream(seed, "scale of a surrogate").permutation(np.flatnonzero(weights > 0))
     rows = rows[:RIVAL_ROWS]
     signs = np.where(coalitions[rows], 1.0, -1.0)

@@ -47,7 +47,7 @@ class Predictor:
 
     def __init__(self, ensemble: Ensemble) -> None:
         """Folds the weights of a fitted ensemble."""
-        self.players = ensemble.networks.linear.shape[1]
+        self.players = ensemble.process.process.points.shape[1]
         self._warp = ensemble.warp
         self.weights = _parts(ensemble)
         heads = [part for part in self.weights.values() if "centres" in part]
@@ -100,8 +100,9 @@ def _parts(ensemble: Ensemble) -> dict[str, Weights]:
     parts = {"mixture": mixture, "process": _process(ensemble.process)}
     if ensemble.near is not None and ensemble.near_mix[0] > 0:
         parts["near process"] = _process(ensemble.near)
-    if ensemble.far_mix[1] > 0 or ensemble.near_mix[1] > 0:
-        parts["networks"] = dict(vars(ensemble.networks))
+    networks = ensemble.networks
+    if networks is not None and (ensemble.far_mix[1] > 0 or ensemble.near_mix[1] > 0):
+        parts["networks"] = dict(vars(networks))
     return {
         name: {key: np.asarray(array, np.float64) for key, array in part.items()}
         for name, part in parts.items()

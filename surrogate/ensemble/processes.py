@@ -53,6 +53,7 @@ def fit_targets(
     *,
     points: int,
     seed: int,
+    start: Kernel | None = None,
 ) -> Fit:
     """Fits a process to the rows of positive weight and predicts every row without its fold.
 
@@ -68,6 +69,7 @@ def fit_targets(
         fold: of each row.
         points: most rows in the posterior; of more, a random part.
         seed: of the choice of rows.
+        start: a kernel that was learnt from a part of the rows, for that of all of them.
     """
     used = np.flatnonzero(weights > 0)
     mean = float(np.average(targets[used], weights=weights[used]))
@@ -79,25 +81,22 @@ def fit_targets(
     components = COMPONENTS if len(order) >= ROWS_FOR_TWO * n else 1
     slack = weights[used].mean() / weights[order]
 
-    def learnt(rows: Int[np.ndarray, "p"], fine: bool) -> Kernel:
-        kernel = None
-        for most, iterations in ((ROUGH_ROWS, ROUGH_ITERATIONS), (FINE_ROWS, FINE_ITERATIONS)):
-            part = rows[:most]
-            kernel = fit_kernel(
-                known[part],
-                wanted[part],
-                slack[part],
-                iterations=iterations,
-                components=components,
-                ordered=True,
-                start=kernel,
-            )
-            if not fine:
-                break
-        return kernel
+    def learnt(rows: Int[np.ndarray, "p"], iterations: int, begin: Kernel | None = None) -> Kernel:
+        return fit_kernel(
+            known[rows],
+            wanted[rows],
+            slack[rows],
+            iterations=iterations,
+            components=components,
+            ordered=True,
+            start=begin,
+        )
 
     everything = np.arange(len(order))
-    kernel = learnt(everything, True)
+    # Rows beyond the posterior count as held out; an earlier kernel may have seen them.
+    if start is None or len(start.variances) != components or len(used) > points:
+        start = learnt(everything[:ROUGH_ROWS], ROUGH_ITERATIONS)
+    kernel = learnt(everything[:FINE_ROWS], FINE_ITERATIONS, start)
     process = Process(kernel, known, _solved(kernel, known, wanted, slack)[1])
     held_out = mean + scale * process(signs)
     own_fold = fold[order]
@@ -106,7 +105,9 @@ def fit_targets(
         rest = everything[own_fold % groups != group]
         if len(rest) in (0, len(order)):
             continue
-        inverse, solution = _solved(learnt(rest, False), known, wanted, slack)
+        inverse, solution = _solved(
+            learnt(rest[:ROUGH_ROWS], ROUGH_ITERATIONS), known, wanted, slack
+        )
         for k in np.unique(own_fold[own_fold % groups == group]):
             rows = np.flatnonzero(own_fold == k)
             errors = scipy.linalg.solve(
