@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from threadpoolctl import threadpool_limits
 
 from sampling import stream
-from surrogate.ensemble.network import Networks, train_networks
+from surrogate.ensemble.network import Networks, compile_training, train_networks
 from surrogate.ensemble.processes import Fit, fit_targets, left_out_predictions
 from surrogate.ensemble.stacking import stacking_weights
 from surrogate.ensemble.warp import Warp, fit_warp
@@ -178,6 +178,13 @@ def fit_ensemble(
 
         with ThreadPoolExecutor(2) as pool:
             far = pool.submit(process_of, False)
+            if settings.networks:
+                pool.submit(
+                    compile_training,
+                    *(len(coalitions), coalitions.shape[1], settings.folds),
+                    width=settings.width,
+                    batch=settings.batch,
+                )
             near = process_of(True) if crowd else None
             wide = far.result()
         level = float(np.average(targets, weights=counts))

@@ -19,8 +19,7 @@ from surrogate.process.kernel import beside
 
 __all__ = ["Predictor"]
 
-SMALL_CHUNK = 256
-CHUNK = 1024
+CHUNK = 256  # rows of the one program: larger ones are no faster a row, and compiled for apart
 # Up to this many players a large batch is answered from a table of all coalitions.
 MOST_TABULATED = 20
 POINTS_STEP = 256
@@ -195,17 +194,15 @@ def _in_chunks(
 ) -> Float[np.ndarray, "B"]:
     count = len(coalitions)
     result = np.empty(count)
-    # Rows behind the last are computed for nothing, and one chunk keeps one core.
-    chunk = SMALL_CHUNK if count <= 2 * CHUNK else CHUNK
-    starts = range(0, count, chunk)
+    starts = range(0, count, CHUNK)
 
     def work(start: int) -> None:
-        rows = coalitions[start : start + chunk]
-        if len(rows) < chunk:
-            rows = np.concatenate([rows, np.zeros((chunk - len(rows), rows.shape[1]), bool)])
+        rows = coalitions[start : start + CHUNK]
+        if len(rows) < CHUNK:  # rows behind the last are computed for nothing
+            rows = np.concatenate([rows, np.zeros((CHUNK - len(rows), rows.shape[1]), bool)])
         with computing(), jax.enable_x64(double):
             values = np.asarray(_evaluate(weights, rows.view(np.uint8)))
-        result[start : start + chunk] = values[: count - start]
+        result[start : start + CHUNK] = values[: count - start]
 
     workers = min(len(starts), cores())
     if workers <= 1:
