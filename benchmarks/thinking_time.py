@@ -94,8 +94,7 @@ def thinking_time(n: int, budget: int, seed: int) -> dict[str, float]:
     state = start(game.players, seed).extended(state.coalitions, losses)
     state = _searched(game, state, regressor, counts, budget, seconds)
     with _timed(seconds, "fit to everything"):
-        last = SurrogateRegressor(seed=seed)
-        last.fit(state.coalitions, state.utilities, start=regressor)
+        last = SurrogateRegressor(seed=seed).fit(state.coalitions, state.utilities)
     with _timed(seconds, "scores beside other learners"):
         evaluate(last, state.coalitions, state.utilities)
     return seconds

@@ -63,7 +63,6 @@ def fit_quietly(
     rows: Bool[np.ndarray, "m n"] | None = None,
     *,
     first: bool = False,
-    start: Fitted | None = None,
 ) -> Fitted:
     """Fit without scoring other learners.
 
@@ -75,7 +74,6 @@ def fit_quietly(
         rows: measured coalitions to fit to; all of the ledger's when omitted. Those without a
             finite utility are left out.
         first: whether a later fit follows; then there are no networks yet.
-        start: an earlier fit to go on from.
     """
     records = run.campaign(CALIBRATION).read(rows)
     known = records.coalitions[records.ok], records.utilities[records.ok]
@@ -88,27 +86,26 @@ def fit_quietly(
         )
     folds = min(5, count // 2)
     regressor = SurrogateRegressor(seed=run.config.measure.seed, folds=folds, networks=not first)
-    before = None if start is None else start.regressor
     with run.console.status(f"fitting the surrogate to {count} sets"):
-        regressor.fit(known[0][used], known[1][used], start=before)
+        regressor.fit(known[0][used], known[1][used])
     return Fitted(regressor, *known)
 
 
-def fit(run: RecordedRun, *, first: bool = False, after: Fitted | None = None) -> Fitted:
+def fit(run: RecordedRun, *, first: bool = False, everything: bool = False) -> Fitted:
     """Fit, score beside scikit-learn's learners on the same folds, and save.
 
     The design alone decides the fit, so that a run that was stopped and started again goes the
-    same way.
+    same way, unless `everything` in the ledger is asked for.
 
     Args:
         run: measured.
         first: whether a fit to everything follows, as in a whole run. What searches and values
             ask of this one are sets near the whole model, where processes are as good alone: it
             leaves the networks and the other learners to that one.
-        after: an earlier fit; this one is to everything in the ledger and goes on from it.
+        everything: whether to fit to everything in the ledger instead of the design.
     """
-    rows = read_design(run) if after is None else None
-    fitted = fit_quietly(run, rows, first=first, start=after)
+    rows = None if everything else read_design(run)
+    fitted = fit_quietly(run, rows, first=first)
     used = fitted.used
     with run.console.status("scoring the surrogate"):
         evaluation = evaluate(

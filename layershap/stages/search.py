@@ -40,7 +40,7 @@ def search(work: Workspace, fitted: Fitted | None = None) -> Candidates:
     searched = SearchState(run, limits, counts, read_design(run))
     _measure_rounds(work, searched, first, run.plan.for_search)
     found = _settled(run, searched, baseline_sets(work, counts))
-    fit(run, after=first)
+    fit(run, everything=True)
     _say(run, found)
     return found
 

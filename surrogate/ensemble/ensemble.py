@@ -137,7 +137,6 @@ def fit_ensemble(
     utilities: Float[np.ndarray, "m"],
     weights: Float[np.ndarray, "m"],
     settings: FitSettings,
-    start: Ensemble | None = None,
 ) -> Fitted:
     """Fits the learners and mixes them by their predictions out of fold (Wolpert 1992).
 
@@ -149,8 +148,6 @@ def fit_ensemble(
         utilities: finite.
         weights: sample weights, not negative, some positive.
         settings: see ``FitSettings``.
-        start: of an earlier fit to a part of the rows. Its scale stays, and kernels of all rows
-            begin where they were; those that predict rows that they must not have seen do not.
     """
     seed = settings.seed
     signs = np.where(coalitions, 1.0, -1.0)
@@ -158,14 +155,13 @@ def fit_ensemble(
     fold = assign_folds(coalitions, settings.folds, stream(seed, "surrogate folds"))
     # One thread a fit: threads that wait for each other inside one are slow on a busy machine.
     with threadpool_limits(1, "blas"):
-        warp = _chosen_warp(coalitions, utilities, share, seed, start)
+        warp = _chosen_warp(coalitions, utilities, share, seed)
         targets, excess = warp.to_scale(utilities), warp.excess(utilities)
         counts = share / (1.0 + np.maximum(excess, 0.0))
         close = share * (excess < NEAR_EXCESS)
         crowd = np.count_nonzero(close) >= FEWEST_NEAR
 
         def process_of(near: bool) -> Fit:
-            before = None if start is None else start.near if near else start.process
             return fit_targets(
                 signs,
                 np.exp(-excess) if near else targets,
@@ -173,7 +169,6 @@ def fit_ensemble(
                 fold,
                 points=settings.process_points,
                 seed=seed,
-                start=None if before is None else before.process.kernel,
             )
 
         with ThreadPoolExecutor(2) as pool:
@@ -260,16 +255,13 @@ def _chosen_warp(
     utilities: Float[np.ndarray, "m"],
     weights: Float[np.ndarray, "m"],
     seed: int,
-    start: Ensemble | None,
 ) -> Warp:
     """Returns the scale on which a process predicts best, a logarithm unless it is clearly worse.
 
     Errors are of utilities and count relative to ``1 + excess``. Games of language models want the
     logarithm, and errors of a few far sets decide nothing; a game whose utilities are not bounded
-    by the whole's may want none. The kind of an earlier fit stays.
+    by the whole's may want none.
     """
-    if start is not None:
-        return fit_warp(coalitions[weights > 0], utilities[weights > 0], start.warp.kind)
     rows = stream(seed, "scale of a surrogate").permutation(np.flatnonzero(weights > 0))
     rows = rows[:RIVAL_ROWS]
     signs = np.where(coalitions[rows], 1.0, -1.0)

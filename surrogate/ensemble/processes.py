@@ -53,7 +53,6 @@ def fit_targets(
     *,
     points: int,
     seed: int,
-    start: Kernel | None = None,
 ) -> Fit:
     """Fits a process to the rows of positive weight and predicts every row without its fold.
 
@@ -69,7 +68,6 @@ def fit_targets(
         fold: of each row.
         points: most rows in the posterior; of more, a random part.
         seed: of the choice of rows.
-        start: a kernel that was learnt from a part of the rows, for that of all of them.
     """
     used = np.flatnonzero(weights > 0)
     mean = float(np.average(targets[used], weights=weights[used]))
@@ -93,10 +91,8 @@ def fit_targets(
         )
 
     everything = np.arange(len(order))
-    # Rows beyond the posterior count as held out; an earlier kernel may have seen them.
-    if start is None or len(start.variances) != components or len(used) > points:
-        start = learnt(everything[:ROUGH_ROWS], ROUGH_ITERATIONS)
-    kernel = learnt(everything[:FINE_ROWS], FINE_ITERATIONS, start)
+    rough = learnt(everything[:ROUGH_ROWS], ROUGH_ITERATIONS)
+    kernel = learnt(everything[:FINE_ROWS], FINE_ITERATIONS, rough)
     process = Process(kernel, known, _solved(kernel, known, wanted, slack)[1])
     held_out = mean + scale * process(signs)
     own_fold = fold[order]

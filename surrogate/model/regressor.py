@@ -71,11 +71,7 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
         self.seed = seed
 
     def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Float[np.ndarray, "m"] | None = None,
-        start: SurrogateRegressor | None = None,
+        self, X: Any, y: Any, sample_weight: Float[np.ndarray, "m"] | None = None
     ) -> SurrogateRegressor:
         """Fits the surrogate and its held-out scores.
 
@@ -84,8 +80,6 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
             y: finite utilities [m].
             sample_weight: not negative; 0 leaves a row out of every fit. Under noise of known
                 variance, one over the variance.
-            start: fitted to a part of these rows, to go on from what it has learnt. Held-out
-                predictions stay those of learners that did not see their rows.
 
         Raises:
             ValueError: if a shape, a value or a parameter does not fit.
@@ -94,13 +88,7 @@ class SurrogateRegressor(RegressorMixin, BaseEstimator):
         utilities = _utilities(y, len(coalitions))
         weights = _weights(sample_weight, len(coalitions))
         settings = self._settings(coalitions, weights)
-        if start is not None and start.n_features_in_ != coalitions.shape[1]:
-            raise ValueError(
-                f"start was fitted on {start.n_features_in_} players, X has {coalitions.shape[1]};"
-                " pass a surrogate of the same game"
-            )
-        before = None if start is None else start.ensemble_
-        fitted = fit_ensemble(coalitions, utilities, weights, settings, before)
+        fitted = fit_ensemble(coalitions, utilities, weights, settings)
         ensemble = fitted.ensemble
         warp = ensemble.warp
         used = weights > 0

@@ -8,11 +8,9 @@ from sklearn.model_selection import KFold, cross_val_score
 
 from sampling import enumerate_all, random_of_sizes, stream
 from surrogate import SurrogateGame, SurrogateRegressor, evaluate
-from surrogate.ensemble import processes
 from surrogate.ensemble.ensemble import LEARNERS, assign_folds
 from surrogate.model.evaluation import gradient_boosting, ridge_pairs
 from surrogate.model.scores import score
-from surrogate.process.evidence import fit_kernel
 from tests.support.plain_prediction import predict_plainly
 
 N, M = 12, 300
@@ -131,28 +129,6 @@ def test_without_networks_the_processes_are_all(measured, unseen):
     assert list(alone.learners_out_of_fold_) == list(LEARNERS[:-1])
     assert (score(alone.predict(unseen), layers(unseen)).r2 or 0.0) > 0.99
     assert alone.scores_.mae > 2 * np.abs(alone.predict(measured[0]) - measured[1]).mean()
-
-
-def test_goes_on_from_a_surrogate_of_fewer_rows(measured, monkeypatch):
-    part = measured[0][:200], measured[1][:200]
-    first = SurrogateRegressor(networks=False, folds=3).fit(*part)
-    begun = []
-
-    def recorded(*args, start=None, **named):
-        begun.append(start)
-        return fit_kernel(*args, start=start, **named)
-
-    monkeypatch.setattr(processes, "fit_kernel", recorded)
-    SurrogateRegressor(networks=False, folds=3).fit(*measured, start=first)
-    known = [first.ensemble_.process, first.ensemble_.near]
-    kernels = [fit.process.kernel for fit in known if fit is not None]
-    # Only a process of all rows goes on: what predicts held-out rows must not have seen them.
-    again = [start for start in begun if any(start is kernel for kernel in kernels)]
-    assert 0 < len(again) <= len(kernels)
-    assert begun.count(None) >= 2 * len(kernels)
-    other = measured[0][:, :-1], measured[1]
-    with pytest.raises(ValueError, match="start was fitted on 12 players, X has 11"):
-        SurrogateRegressor(networks=False, folds=3).fit(*other, start=first)
 
 
 def test_follows_the_conventions_of_scikit_learn(few):
