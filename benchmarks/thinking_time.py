@@ -28,7 +28,7 @@ from layershap.stages.value_scale import Scale, on_scale
 from sampling import stream, without
 from shapley import FunctionGame, RetentionGame, State, restricted_values, start
 from shapley.search import Limits, SetSearch, propose
-from surrogate import SurrogateGame, SurrogateRegressor
+from surrogate import SurrogateGame, SurrogateRegressor, evaluate
 from surrogate.process.adaptive import AdaptiveValues
 from surrogate.process.belief import ProcessLearner
 from surrogate.process.interactions import learned_interactions
@@ -77,7 +77,7 @@ def thinking_time(n: int, budget: int, seed: int) -> dict[str, float]:
             state = state.extended(rows, kept(rows))
     losses = game(state.coalitions)
     with _timed(seconds, "fit"):
-        regressor = SurrogateRegressor(seed=seed).fit(state.coalitions, losses)
+        regressor = SurrogateRegressor(seed=seed, networks=False).fit(state.coalitions, losses)
     with _timed(seconds, "values"):
         learned = method.learn(state)
         values = method.report(state, learned)
@@ -94,7 +94,9 @@ def thinking_time(n: int, budget: int, seed: int) -> dict[str, float]:
     state = start(game.players, seed).extended(state.coalitions, losses)
     state = _searched(game, state, regressor, counts, budget, seconds)
     with _timed(seconds, "fit to everything"):
-        SurrogateRegressor(seed=seed).fit(state.coalitions, state.utilities)
+        last = SurrogateRegressor(seed=seed).fit(state.coalitions, state.utilities)
+    with _timed(seconds, "scores beside other learners"):
+        evaluate(last, state.coalitions, state.utilities)
     return seconds
 
 

@@ -18,7 +18,15 @@ from layershap.results.surrogate_fit import (
 )
 from layershap.runs.design import read_design
 from layershap.runs.recorded import CALIBRATION, RecordedRun
-from surrogate import Evaluation, SurrogateGame, SurrogateRegressor, evaluate, load, save
+from surrogate import (
+    BASELINES,
+    Evaluation,
+    SurrogateGame,
+    SurrogateRegressor,
+    evaluate,
+    load,
+    save,
+)
 from surrogate.model.evaluation import EDGES
 from surrogate.model.scores import ExcessScores
 
@@ -50,8 +58,13 @@ class Fitted:
         return SurrogateGame(self.regressor, players, measured=(self.coalitions, self.utilities))
 
 
-def fit_quietly(run: RecordedRun, rows: Bool[np.ndarray, "m n"] | None = None) -> Fitted:
-    """Fit without scoring the baselines: what a search does between its rounds.
+def fit_quietly(
+    run: RecordedRun,
+    rows: Bool[np.ndarray, "m n"] | None = None,
+    *,
+    first: bool = False,
+) -> Fitted:
+    """Fit without scoring other learners.
 
     The model without any layer is left out: it is always measured, often tens of nats from all
     else, and would bend the surrogate everywhere for a point that nobody asks about.
@@ -60,6 +73,7 @@ def fit_quietly(run: RecordedRun, rows: Bool[np.ndarray, "m n"] | None = None) -
         run: whose measurements.
         rows: measured coalitions to fit to; all of the ledger's when omitted. Those without a
             finite utility are left out.
+        first: whether a later fit follows; then there are no networks yet.
     """
     records = run.campaign(CALIBRATION).read(rows)
     known = records.coalitions[records.ok], records.utilities[records.ok]
@@ -71,27 +85,35 @@ def fit_quietly(run: RecordedRun, rows: Bool[np.ndarray, "m n"] | None = None) -
             f"{_FEWEST}; measure more with layershap run --budget"
         )
     folds = min(5, count // 2)
-    regressor = SurrogateRegressor(seed=run.config.measure.seed, folds=folds)
+    regressor = SurrogateRegressor(seed=run.config.measure.seed, folds=folds, networks=not first)
     with run.console.status(f"fitting the surrogate to {count} sets"):
         regressor.fit(known[0][used], known[1][used])
     return Fitted(regressor, *known)
 
 
-def fit(run: RecordedRun, *, everything: bool = False) -> Fitted:
+def fit(run: RecordedRun, *, first: bool = False, everything: bool = False) -> Fitted:
     """Fit, score beside scikit-learn's learners on the same folds, and save.
 
     The design alone decides the fit, so that a run that was stopped and started again goes the
     same way, unless `everything` in the ledger is asked for.
+
+    Args:
+        run: measured.
+        first: whether a fit to everything follows, as in a whole run. What searches and values
+            ask of this one are sets near the whole model, where processes are as good alone: it
+            leaves the networks and the other learners to that one.
+        everything: whether to fit to everything in the ledger instead of the design.
     """
     rows = None if everything else read_design(run)
-    fitted = fit_quietly(run, rows)
+    fitted = fit_quietly(run, rows, first=first)
     used = fitted.used
-    with run.console.status("scoring the surrogate beside other learners"):
+    with run.console.status("scoring the surrogate"):
         evaluation = evaluate(
             fitted.regressor,
             fitted.coalitions[used],
             fitted.utilities[used],
             edges=EDGES if run.utility.in_nats else SHARE_EDGES,
+            beside={} if first else BASELINES,
         )
     save(fitted.regressor, run.directory.surrogate)
     kept = _kept(evaluation, fitted)

@@ -51,7 +51,7 @@ def run(config: RunConfig, directory: RunDirectory, console: Console, command: s
                 yield
 
         with stage("fit"):
-            fitted = fit.fit(recorded)
+            fitted = fit.fit(recorded, first=True)
         with stage("values"):
             values.values(recorded, fitted)
         with stage("search"):

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from threadpoolctl import threadpool_limits
 
 from sampling import stream
-from surrogate.ensemble.network import Networks, train_networks
+from surrogate.ensemble.network import Networks, compile_training, train_networks
 from surrogate.ensemble.processes import Fit, fit_targets, left_out_predictions
 from surrogate.ensemble.stacking import stacking_weights
 from surrogate.ensemble.warp import Warp, fit_warp
@@ -55,6 +55,7 @@ class FitSettings:
     """How an ensemble is fitted; see ``SurrogateRegressor`` for the meaning of each."""
 
     folds: int
+    networks: bool
     width: int
     steps: int
     batch: int
@@ -70,7 +71,8 @@ class Ensemble:
         warp: the scale.
         process: of all sets.
         near: of the retention ``exp(-excess)`` of near sets; None where they are too few.
-        networks: one a fold, each trained without it; the prediction is their mean.
+        networks: one a fold, each trained without it; the prediction is their mean. None where
+            processes are all there is.
         level: of the networks' standardised targets.
         spread: standard deviation of the same.
         far_mix: weights of the process of all sets and of the networks.
@@ -81,7 +83,7 @@ class Ensemble:
     warp: Warp
     process: Fit
     near: Fit | None
-    networks: Networks
+    networks: Networks | None
     level: float
     spread: float
     far_mix: Float[np.ndarray, "2"]
@@ -95,8 +97,8 @@ class Fitted:
     Attributes:
         ensemble: fitted to all rows.
         held_out: prediction of each row by learners that did not see it, on the scale.
-        learners: the same of each of ``LEARNERS``; where there is no process of near sets, that
-            of all sets stands in for it.
+        learners: the same of each of ``LEARNERS``; where there is no process of near sets, or no
+            network, the process of all sets stands in for it.
         fold: of each row.
     """
 
@@ -171,29 +173,43 @@ def fit_ensemble(
 
         with ThreadPoolExecutor(2) as pool:
             far = pool.submit(process_of, False)
+            if settings.networks:
+                pool.submit(
+                    compile_training,
+                    *(len(coalitions), coalitions.shape[1], settings.folds),
+                    width=settings.width,
+                    batch=settings.batch,
+                )
             near = process_of(True) if crowd else None
             wide = far.result()
         level = float(np.average(targets, weights=counts))
         spread = float(np.sqrt(np.average((targets - level) ** 2, weights=counts))) or 1.0
-        networks, predicted = train_networks(
-            coalitions,
-            (targets - level) / spread,
-            np.stack([counts * (fold != k) for k in range(settings.folds)]),
-            seed=seed,
-            width=settings.width,
-            steps=settings.steps,
-            batch=settings.batch,
-        )
-    own = level + spread * predicted[fold, np.arange(len(fold))]
+        networks, own = None, wide.held_out
+        if settings.networks:
+            networks, predicted = train_networks(
+                coalitions,
+                (targets - level) / spread,
+                np.stack([counts * (fold != k) for k in range(settings.folds)]),
+                seed=seed,
+                width=settings.width,
+                steps=settings.steps,
+                batch=settings.batch,
+            )
+            own = level + spread * predicted[fold, np.arange(len(fold))]
     beside = wide.held_out if near is None else scaled_retention(near.held_out, warp)
-    far_mix = stacking_weights(np.stack([wide.held_out, own], axis=1), targets, share)
-    near_mix = far_mix
+
+    def mix(process: Float[np.ndarray, "m"], rows: Float[np.ndarray, "m"]) -> np.ndarray:
+        if networks is None:
+            return np.array([1.0, 0.0])
+        return stacking_weights(np.stack([process, own], axis=1), targets, rows)
+
+    far_mix = near_mix = mix(wide.held_out, share)
     # Near sets count by what is predicted of them, as they do when somebody asks, and their errors
     # relative to how near they are.
     gate = _nearness(far_mix[0] * wide.held_out + far_mix[1] * own, warp)
     asked = share * gate / (LEVEL_EXCESS + np.maximum(excess, 0.0)) ** 2
     if near is not None and gate.sum() >= FEWEST_NEAR:
-        near_mix = stacking_weights(np.stack([beside, own], axis=1), targets, asked)
+        near_mix = mix(beside, asked)
     ensemble = Ensemble(warp, wide, near, networks, level, spread, far_mix, near_mix)
     learners = np.stack([wide.held_out, beside, own], axis=1)
     return Fitted(ensemble, mixed(wide.held_out, beside, own, ensemble), learners, fold)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import jax
@@ -22,7 +23,14 @@ from jaxtyping import Bool, Float
 from sampling import stream
 from surrogate.ensemble.device import computing, cores
 
-__all__ = ["MOST_STEPS", "Networks", "ResidualStream", "stream_output", "train_networks"]
+__all__ = [
+    "MOST_STEPS",
+    "Networks",
+    "ResidualStream",
+    "compile_training",
+    "stream_output",
+    "train_networks",
+]
 
 LEARNING_RATE = 1e-2
 WARM_UP = 100
@@ -110,6 +118,22 @@ def stream_output(weights: dict[str, jax.Array], kept: jax.Array) -> jax.Array:
     return mean + weights["bias"].mean() + (2.0 * kept - 1.0) @ weights["linear"].mean(axis=0)
 
 
+def compile_training(rows: int, players: int, members: int, *, width: int, batch: int) -> Any:
+    """Returns the compiled training of the members that one core trains, for so many rows or more.
+
+    `train_networks` asks for it itself; whoever has other work to do first may ask beside it.
+
+    Args:
+        rows: of the training.
+        players: how many.
+        members: of all cores.
+        width: of the state.
+        batch: rows a step.
+    """
+    with _compiling:
+        return _program(players, width, batch, _room(rows), -(-members // _lanes(members)))
+
+
 def train_networks(
     coalitions: Bool[np.ndarray, "m n"],
     targets: Float[np.ndarray, "m"],
@@ -136,7 +160,7 @@ def train_networks(
         batch: rows a step, drawn with replacement.
     """
     count, m = weights.shape
-    room = max(128, 1 << (m - 1).bit_length())
+    room = _room(m)
     kept = np.zeros((room, coalitions.shape[1]), np.float32)
     kept[:m] = coalitions
     wanted = np.zeros(room, np.float32)
@@ -148,11 +172,10 @@ def train_networks(
     members = [_started(coalitions.shape[1], width, line, rng) for line in lines]
     states = {name: np.stack([member[name] for member in members]) for name in members[0]}
     order = rng.integers(m, size=(MOST_STEPS, batch), dtype=np.int32)
-    # Members on other cores: one program is too small to share out.
-    lanes = min(cores(), count)
+    lanes = _lanes(count)
     parts = [np.arange(count)[lane::lanes] for lane in range(lanes)]
     longest = max(map(len, parts))
-    program = _program(coalitions.shape[1], width, batch, room, longest)
+    program = compile_training(m, coalitions.shape[1], count, width=width, batch=batch)
 
     def train(part: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         places = np.resize(part, longest)  # of equal length, for one compilation
@@ -180,6 +203,16 @@ def train_networks(
     return Networks(**{k: v[back] for k, v in arrays.items()}), predicted[back, :m]
 
 
+def _room(rows: int) -> int:
+    """Returns the rows of the program that trains on so many."""
+    return max(128, 1 << (rows - 1).bit_length())
+
+
+def _lanes(members: int) -> int:
+    """Returns how many cores share the members: one's program is too small to share out."""
+    return min(cores(), members)
+
+
 def _line(
     coalitions: Bool[np.ndarray, "m n"],
     targets: Float[np.ndarray, "m"],
@@ -204,6 +237,9 @@ def _started(
         "linear": line[:-1],
         "bias": line[-1],
     }
+
+
+_compiling = Lock()  # whoever asks while it is compiled waits for that
 
 
 @lru_cache(16)

@@ -19,8 +19,7 @@ from surrogate.process.kernel import beside
 
 __all__ = ["Predictor"]
 
-SMALL_CHUNK = 256
-CHUNK = 1024
+CHUNK = 256  # rows of the one program: larger ones are no faster a row, and compiled for apart
 # Up to this many players a large batch is answered from a table of all coalitions.
 MOST_TABULATED = 20
 POINTS_STEP = 256
@@ -47,7 +46,7 @@ class Predictor:
 
     def __init__(self, ensemble: Ensemble) -> None:
         """Folds the weights of a fitted ensemble."""
-        self.players = ensemble.networks.linear.shape[1]
+        self.players = ensemble.process.process.points.shape[1]
         self._warp = ensemble.warp
         self.weights = _parts(ensemble)
         heads = [part for part in self.weights.values() if "centres" in part]
@@ -100,8 +99,9 @@ def _parts(ensemble: Ensemble) -> dict[str, Weights]:
     parts = {"mixture": mixture, "process": _process(ensemble.process)}
     if ensemble.near is not None and ensemble.near_mix[0] > 0:
         parts["near process"] = _process(ensemble.near)
-    if ensemble.far_mix[1] > 0 or ensemble.near_mix[1] > 0:
-        parts["networks"] = dict(vars(ensemble.networks))
+    networks = ensemble.networks
+    if networks is not None and (ensemble.far_mix[1] > 0 or ensemble.near_mix[1] > 0):
+        parts["networks"] = dict(vars(networks))
     return {
         name: {key: np.asarray(array, np.float64) for key, array in part.items()}
         for name, part in parts.items()
@@ -194,17 +194,15 @@ def _in_chunks(
 ) -> Float[np.ndarray, "B"]:
     count = len(coalitions)
     result = np.empty(count)
-    # Rows behind the last are computed for nothing, and one chunk keeps one core.
-    chunk = SMALL_CHUNK if count <= 2 * CHUNK else CHUNK
-    starts = range(0, count, chunk)
+    starts = range(0, count, CHUNK)
 
     def work(start: int) -> None:
-        rows = coalitions[start : start + chunk]
-        if len(rows) < chunk:
-            rows = np.concatenate([rows, np.zeros((chunk - len(rows), rows.shape[1]), bool)])
+        rows = coalitions[start : start + CHUNK]
+        if len(rows) < CHUNK:  # rows behind the last are computed for nothing
+            rows = np.concatenate([rows, np.zeros((CHUNK - len(rows), rows.shape[1]), bool)])
         with computing(), jax.enable_x64(double):
             values = np.asarray(_evaluate(weights, rows.view(np.uint8)))
-        result[start : start + chunk] = values[: count - start]
+        result[start : start + CHUNK] = values[: count - start]
 
     workers = min(len(starts), cores())
     if workers <= 1:

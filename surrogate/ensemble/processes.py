@@ -79,25 +79,20 @@ def fit_targets(
     components = COMPONENTS if len(order) >= ROWS_FOR_TWO * n else 1
     slack = weights[used].mean() / weights[order]
 
-    def learnt(rows: Int[np.ndarray, "p"], fine: bool) -> Kernel:
-        kernel = None
-        for most, iterations in ((ROUGH_ROWS, ROUGH_ITERATIONS), (FINE_ROWS, FINE_ITERATIONS)):
-            part = rows[:most]
-            kernel = fit_kernel(
-                known[part],
-                wanted[part],
-                slack[part],
-                iterations=iterations,
-                components=components,
-                ordered=True,
-                start=kernel,
-            )
-            if not fine:
-                break
-        return kernel
+    def learnt(rows: Int[np.ndarray, "p"], iterations: int, begin: Kernel | None = None) -> Kernel:
+        return fit_kernel(
+            known[rows],
+            wanted[rows],
+            slack[rows],
+            iterations=iterations,
+            components=components,
+            ordered=True,
+            start=begin,
+        )
 
     everything = np.arange(len(order))
-    kernel = learnt(everything, True)
+    rough = learnt(everything[:ROUGH_ROWS], ROUGH_ITERATIONS)
+    kernel = learnt(everything[:FINE_ROWS], FINE_ITERATIONS, rough)
     process = Process(kernel, known, _solved(kernel, known, wanted, slack)[1])
     held_out = mean + scale * process(signs)
     own_fold = fold[order]
@@ -106,7 +101,9 @@ def fit_targets(
         rest = everything[own_fold % groups != group]
         if len(rest) in (0, len(order)):
             continue
-        inverse, solution = _solved(learnt(rest, False), known, wanted, slack)
+        inverse, solution = _solved(
+            learnt(rest[:ROUGH_ROWS], ROUGH_ITERATIONS), known, wanted, slack
+        )
         for k in np.unique(own_fold[own_fold % groups == group]):
             rows = np.flatnonzero(own_fold == k)
             errors = scipy.linalg.solve(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,8 +102,9 @@ def evaluate(
     *,
     level: float = 0.95,
     edges: Sequence[float] = EDGES,
+    beside: Mapping[str, Learner] = BASELINES,
 ) -> Evaluation:
-    """Scores a fitted surrogate and the baselines by the surrogate's own folds.
+    """Scores a fitted surrogate and other learners by the surrogate's own folds.
 
     Args:
         regressor: fitted on exactly these rows.
@@ -113,6 +114,7 @@ def evaluate(
         level: of the intervals whose coverage is measured.
         edges: of excess over the whole model, in units of the utility; the middle one bounds
             what is near.
+        beside: the other learners, by name.
 
     Raises:
         ValueError: if the rows are not those of the fit.
@@ -128,7 +130,7 @@ def evaluate(
     strata = (~coalitions).sum(axis=1) if removed is None else np.asarray(removed, np.int64)
     predictions = {SURROGATE: held_out}
     fold = regressor.folds_
-    for name, learner in BASELINES.items():
+    for name, learner in beside.items():
         predicted = np.empty_like(utilities)
         for k in range(int(fold.max()) + 1):
             rows = fold == k

@@ -57,10 +57,12 @@ def save(regressor: SurrogateRegressor, directory: str | os.PathLike[str]) -> Pa
         "folds": regressor.folds_,
         **{f"learner.{name}": part for name, part in regressor.learners_out_of_fold_.items()},
         **{f"conformal.{name}": part for name, part in vars(regressor.conformal_).items()},
-        **{f"networks.{name}": part for name, part in vars(ensemble.networks).items()},
         "far_mix": ensemble.far_mix,
         "near_mix": ensemble.near_mix,
     }
+    if ensemble.networks is not None:
+        parts = vars(ensemble.networks).items()
+        arrays |= {f"networks.{name}": part for name, part in parts}
     numbers: dict[str, float] = {"level": ensemble.level, "spread": ensemble.spread}
     for name, fit in (("process", ensemble.process), ("near", ensemble.near)):
         if fit is None:
@@ -154,7 +156,7 @@ def _rebuild(metadata: dict[str, Any], arrays: dict[str, np.ndarray]) -> Surroga
         warp=_warp(metadata["warp"]),
         process=fit("process"),
         near=fit("near") if "near.mean" in numbers else None,
-        networks=Networks(**part("networks")),
+        networks=Networks(**found) if (found := part("networks")) else None,
         level=numbers["level"],
         spread=numbers["spread"],
         far_mix=arrays["far_mix"],

@@ -1,4 +1,4 @@
-"""How a kernel is learnt: the marginal likelihood of measurements, its gradient and its prior."""
+"""How a kernel is learnt: by the marginal likelihood of measurements, and a prior."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 from jaxtyping import Float
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from surrogate.process.kernel import Kernel, Order, beside, sizes_apart, sizes_kept
+from surrogate.process.kernel import Kernel, Order
+from surrogate.process.likelihood import Likelihood
 from surrogate.process.threads import few_threads
 
 __all__ = ["fit_kernel"]
@@ -62,8 +62,7 @@ def fit_kernel(
 ) -> Kernel:
     """Returns the kernel of the largest penalised marginal likelihood.
 
-    The gradient is analytic (Rasmussen & Williams 2006, equations 2.30 and 5.9). A weak
-    log-normal prior, which players share, keeps the hyperparameters apart from each other's
+    A weak log-normal prior, which players share, keeps the hyperparameters apart from each other's
     degenerate corners when coalitions are few.
 
     Args:
@@ -85,12 +84,14 @@ def fit_kernel(
         low[part.at] = max(part.low, part.mean - reach)
         high[part.at] = min(part.high, part.mean + reach)
 
+    likelihood = Likelihood(signs, targets, slack, components=components, ordered=ordered)
+
     def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = _evidence(_unpack(theta, parts), signs, targets, slack)
+        value, gradient = likelihood(_unpack(theta, parts))
         apart, pull, slope = theta - mean, np.empty(count), np.empty(count)
         for name, part in parts.items():
             own, size = part.spread**2, part.at.stop - part.at.start
-            slope[part.at] = gradient[name]
+            slope[part.at] = gradient.get(name, 0.0)
             # A part's prior covariance is own I + common 11' (Sherman-Morrison inverts it).
             shared = part.common**2 / (own + size * part.common**2) * apart[part.at].sum()
             pull[part.at] = (apart[part.at] - shared) / own
@@ -168,78 +169,3 @@ def _unpack(theta: Float[np.ndarray, "h"], parts: Mapping[str, _Part]) -> Kernel
         },
         order=order,
     )
-
-
-def _evidence(
-    kernel: Kernel,
-    signs: Float[np.ndarray, "m n"],
-    targets: Float[np.ndarray, "m"],
-    slack: Float[np.ndarray, "m"],
-) -> tuple[float, dict[str, Float[np.ndarray, "p"] | float]]:
-    """Returns minus the log marginal likelihood (up to a constant) and its gradient by part."""
-    m, n = signs.shape
-    products = kernel.products(signs, signs)
-    total = (signs * kernel.slopes) @ signs.T + kernel.constant
-    total += kernel.by_size(signs, signs)
-    for part in products:
-        total += part
-    rough = kernel.rough(signs) * slack
-    total[np.diag_indices(m)] += rough
-    decompose, invert = scipy.linalg.get_lapack_funcs(("potrf", "potri"), (total,))
-    factor, failed = decompose(total, lower=1, overwrite_a=1)
-    if failed:
-        return 1e10, dict.fromkeys(_parts(n, len(products), kernel.order is not None), 0.0)
-    solution = scipy.linalg.cho_solve((factor, True), targets, check_finite=False)
-    value = 0.5 * float(targets @ solution) + float(np.log(np.diag(factor)).sum())
-
-    inverse, _ = invert(factor, lower=1, overwrite_c=1)
-    inverse = np.tril(inverse)
-    inverse += np.tril(inverse, -1).T
-    sensitivity = 0.5 * (inverse - np.outer(solution, solution))
-    gradient: dict[str, Float[np.ndarray, "p"] | float] = {}
-    for c, product in enumerate(products):
-        product *= sensitivity
-        rows = product.sum(axis=1)
-        whole = float(rows.sum())
-        gradient[f"tilts {c}"] = (1.0 - signs).T @ rows
-        gradient[f"variances {c}"] = whole
-        if kernel.order is None:
-            by_length = whole - ((product @ signs) * signs).sum(axis=0)
-            gradient[f"lengths {c}"] = -0.5 * by_length * kernel.lengths[c]
-        else:
-            gradient |= _by_order(kernel, kernel.order, c, signs, product, rows)
-    gradient["slopes"] = ((sensitivity @ signs) * signs).sum(axis=0) * kernel.slopes
-    by_noise = np.diag(sensitivity) * rough
-    member = (sizes_kept(signs)[:, None] == np.arange(n + 1)).astype(np.float64)
-    by_sizes = member.T @ sensitivity @ member * kernel.size_table(n)
-    gradient["curve"] = float(by_sizes.sum())
-    gradient["bend"] = -kernel.bend * float((by_sizes * sizes_apart(n)).sum())
-    gradient["constant"] = float(sensitivity.sum()) * kernel.constant
-    gradient["noise"] = float(by_noise.sum())
-    gradient["fade"] = float(by_noise @ (n - signs.sum(axis=1)))
-    return value, gradient
-
-
-def _by_order(
-    kernel: Kernel,
-    order: Order,
-    c: int,
-    signs: Float[np.ndarray, "m n"],
-    product: Float[np.ndarray, "m m"],
-    rows: Float[np.ndarray, "m"],
-) -> dict[str, Float[np.ndarray, "p"] | float]:
-    """Returns the gradient by a component's lengths and by what its order means."""
-    blend, reach = order.blend[c], order.reach[c]
-    # By the matrix of the squared distance, times that matrix.
-    crossed = (signs * rows[:, None]).T @ signs - signs.T @ (product @ signs)
-    by_metric = -0.5 * crossed * kernel.metric(c)
-    apart = by_metric.copy()
-    apart[np.diag_indices(len(apart))] = 0.0
-    both = beside(signs)
-    by_pairs = float(rows.sum()) - ((product @ both) * both).sum(axis=0)
-    return {
-        f"lengths {c}": by_metric.sum(axis=1),
-        f"pairs {c}": -0.5 * by_pairs * order.pairs[c],
-        f"blend {c}": (1.0 - blend) * float(apart.sum()),
-        f"reach {c}": float((apart * sizes_apart(len(apart) - 1)).sum()) / reach,
-    }

@@ -16,6 +16,7 @@ from surrogate.process.threads import few_threads
 __all__ = ["ValuePosterior", "choose", "value_posterior"]
 
 LEAST_KNOWN = 1e-9  # share of a variance that rounding leaves
+AHEAD = 64  # coalitions whose covariances are worked out together
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,14 +120,22 @@ def _chosen(
     least = np.maximum(1e-3 * rough, LEAST_KNOWN * prior)
     free = np.ones(len(signs), dtype=bool)
     chosen = np.empty(count, dtype=np.int64)
+    # What is worth much now is soon chosen: one product of matrices serves several steps, each of
+    # which adds what was chosen since.
+    ahead: dict[int, Float[np.ndarray, "N"]] = {}
+    since = known
     for step in range(count):
-        worth = (gain**2).sum(axis=0) / np.maximum(variance, least)
-        best = int(np.where(free, worth, -1.0).argmax())
+        worth = np.where(free, (gain**2).sum(axis=0) / np.maximum(variance, least), -1.0)
+        best = int(worth.argmax())
         chosen[step], free[best] = best, False
         done = known + step
-        row = kernel(signs[best : best + 1], signs)[0]
+        if best not in ahead:
+            some = min(AHEAD, count - step, len(signs) - 1)
+            places = np.unique(np.append(np.argpartition(-worth, some)[:some], best))
+            across = kernel(signs[places], signs) - rows[:done, places].T @ rows[:done]
+            ahead, since = dict(zip(places.tolist(), across, strict=True)), done
+        row = ahead[best] - rows[since:done, best] @ rows[since:done]
         row[best] += rough[best]
-        row -= rows[:done, best] @ rows[:done]
         root = np.sqrt(max(row[best], least[best]))
         row /= root
         rows[done] = row

@@ -122,6 +122,15 @@ def test_same_seed_same_surrogate(few):
     assert not np.array_equal(one.out_of_fold_, other.out_of_fold_)
 
 
+def test_without_networks_the_processes_are_all(measured, unseen):
+    alone = SurrogateRegressor(networks=False).fit(*measured)
+    assert alone.ensemble_.networks is None
+    assert [list(mix.values()) for mix in alone.stack_.values()] == [[1.0, 0.0], [1.0, 0.0]]
+    assert list(alone.learners_out_of_fold_) == list(LEARNERS[:-1])
+    assert (score(alone.predict(unseen), layers(unseen)).r2 or 0.0) > 0.99
+    assert alone.scores_.mae > 2 * np.abs(alone.predict(measured[0]) - measured[1]).mean()
+
+
 def test_follows_the_conventions_of_scikit_learn(few):
     coalitions, utilities = few
     template = SurrogateRegressor(seed=1, **QUICK)

@@ -28,6 +28,17 @@ def test_round_trip_predicts_the_same_bits(fitted, tmp_path):
     assert again.get_params() == fitted.get_params()
 
 
+def test_round_trip_without_networks(tmp_path):
+    coalitions = enumerate_all(7)[stream(0, "test storage").permutation(128)[:60]]
+    utilities = -np.exp((~coalitions) @ np.linspace(0.1, 0.7, 7))
+    alone = SurrogateRegressor(networks=False, folds=3).fit(coalitions, utilities)
+    again = load(save(alone, tmp_path))
+    assert again.ensemble_.networks is None
+    assert again.get_params() == alone.get_params()
+    every = enumerate_all(7)
+    np.testing.assert_array_equal(again.predict(every), alone.predict(every))
+
+
 def test_saving_again_replaces_and_leaves_nothing_behind(fitted, tmp_path):
     save(fitted, tmp_path)
     first = {path.name for path in tmp_path.iterdir()}

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from sampling import enumerate_all, stream
-from surrogate.process.evidence import _evidence, _parts, _unpack, fit_kernel
+from surrogate.process.evidence import _parts, _unpack, fit_kernel
 from surrogate.process.kernel import Process, covariance
+from surrogate.process.likelihood import BLOCK, Likelihood
 
 
 def product_game(signs):
@@ -13,21 +14,26 @@ def product_game(signs):
 
 @pytest.mark.parametrize("ordered", [False, True])
 @pytest.mark.parametrize("components", [1, 2])
-def test_gradient_of_the_evidence_is_right(components, ordered):
+@pytest.mark.parametrize(("players", "rows"), [(5, 20), (10, BLOCK + 7)])
+def test_likelihood_and_its_gradient_are_right(components, ordered, players, rows):
     rng = stream(0, "test evidence")
-    signs = rng.choice([-1.0, 1.0], size=(20, 4))
-    targets, slack = rng.normal(size=20), rng.uniform(0.5, 2.0, 20)
-    parts = _parts(4, components, ordered)
+    signs = np.where(rng.permutation(enumerate_all(players))[:rows], 1.0, -1.0)
+    targets, slack = rng.normal(size=rows), rng.uniform(0.5, 2.0, rows)
+    parts = _parts(players, components, ordered)
     sizes = [part.at.stop - part.at.start for part in parts.values()]
     theta = np.repeat([part.mean for part in parts.values()], sizes)
     theta = theta + 0.3 * rng.normal(size=len(theta))
+    likelihood = Likelihood(signs, targets, slack, components=components, ordered=ordered)
 
     def value(at):
-        return _evidence(_unpack(at, parts), signs, targets, slack)[0]
+        return likelihood(_unpack(at, parts))[0]
 
+    total = covariance(_unpack(theta, parts), signs, slack)
+    dense = 0.5 * (targets @ np.linalg.solve(total, targets) + np.linalg.slogdet(total)[1])
+    np.testing.assert_allclose(value(theta), dense, rtol=1e-10)
     step = 1e-5 * np.eye(len(theta))
     numeric = [(value(theta + one) - value(theta - one)) / 2e-5 for one in step]
-    gradient = _evidence(_unpack(theta, parts), signs, targets, slack)[1]
+    gradient = likelihood(_unpack(theta, parts))[1]
     found = np.concatenate([np.atleast_1d(gradient[name]) for name in parts])
     np.testing.assert_allclose(found, numeric, rtol=1e-3, atol=1e-3)
 
