@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Int
 
+from decoder.data.tables import read_table, table_of
 from decoder.errors import TextError
 
 if TYPE_CHECKING:
@@ -53,11 +54,14 @@ class TokenText:
 def read_file(path: str) -> list[str]:
     """Texts of a plain text file, of JSON lines (strings, or objects with a text field) or JSON.
 
-    Of a text or JSON-lines file of more than 80 MB, the first 80 MB are read.
+    Of a text or JSON-lines file of more than 80 MB, the first 80 MB are read. Of a table (CSV, TSV,
+    Parquet) it is one column: the one of a usual name, or the one named as `FILE,COLUMN`.
 
     Raises:
         TextError: the file is missing, empty, binary or has no text.
     """
+    if (table := table_of(path)) is not None:
+        return read_table(*table, _ENOUGH_CHARACTERS)
     file = Path(path).expanduser()
     if file.is_dir():
         raise TextError(f"text {path}: is a directory; name the file or files in it")

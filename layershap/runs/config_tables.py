@@ -59,13 +59,18 @@ class TextConfig(_Section):
 
     calibration: Annotated[tuple[str, ...], Setting("FILE")] = Field(
         default=(),
-        description="Text the search may see: files (plain, JSON, JSON lines) or "
-        "hf:NAME,CONFIG,SPLIT,COLUMN; repeat for several [default: the embedded text].",
+        description="Text the search may see: files (plain, JSON, JSON lines, a table as "
+        "FILE.csv,COLUMN) or hf:NAME,CONFIG,SPLIT,COLUMN; repeat for several [default: the embedded text].",
     )
     heldout: Annotated[tuple[str, ...], Setting("FILE")] = Field(
         default=(),
         description="Text for the verification, never seen by the search "
         "[default: the last part of the calibration text].",
+    )
+    allow_overlap: Annotated[bool, Setting("")] = Field(
+        default=False,
+        description="Measure also where the held-out text is in the calibration text: its costs "
+        "are then too low.",
     )
     sequences: Annotated[int, Setting("SEQUENCES")] = Field(
         default=8, ge=1, description="Calibration sequences."

@@ -246,6 +246,7 @@ class Workspace:
         told = {
             "machine": described(self.device, self.workers),
             "warnings": list(self.texts.warnings),
+            "alarms": list(self.texts.alarms),
             "calibration": {"source": text.source, "tokens": int(text.predicted.sum())},
         }
         if self.recorded.last_event(MEASURED_ON) != told:

@@ -41,6 +41,8 @@ def _measure(work: Workspace, plan: Plan) -> None:
     say = work.console.say
     say(f"{plan.n} {work.config.noun}s, {', '.join(_described(work.workload(CALIBRATION)))}")
     work.describe()
+    for alarm in work.texts.alarms:
+        work.console.alarm(alarm)
     for warning in work.texts.warnings:
         work.console.warn(warning)
     if work.config.measure.budget is not None and work.config.measure.budget > plan.budget:
