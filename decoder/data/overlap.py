@@ -61,7 +61,7 @@ def _hashes(
 
 
 def _mixed(tokens: Int[np.ndarray, "N"]) -> Int[np.ndarray, "N"]:
-    """Ids spread over 64 bits, so that small ids do not add up to each other's sums (splitmix64)."""
+    """Ids spread over 64 bits, so that small ones do not add up to the same (splitmix64)."""
     with np.errstate(over="ignore"):
         x = tokens.astype(np.uint64) + np.uint64(_BASE)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from layershap.cli.options import read_run, run_argument
+from layershap.cli.options import check_remove, read_run, run_argument
 from layershap.errors import UserError
 
 if TYPE_CHECKING:
@@ -76,18 +76,20 @@ def repair(
     Weights keep their shapes, so that the checkpoint stays a stock one and inference costs nothing
     more. What was fitted is kept in RUN, where `layershap export --repair` finds it.
     """
+    if (remove is None) == (count is None):
+        raise UserError("repair: name one of --remove, as --remove 4,6, and --count")
+    config, directory = read_run(run)
+    if remove is not None:
+        check_remove(remove, config, directory)
     from decoder.checkpoint.saving import refuse_taken
     from layershap.results.set_text import export_command
     from layershap.runs.repair import Repairer, check_method, fitting_text
     from layershap.runs.workspace import open_workspace
     from layershap.terminal.console import Console
 
-    if (remove is None) == (count is None):
-        raise UserError("repair: name one of --remove, as --remove 4,6, and --count")
     check_method(method, "--method")
     if destination is not None:
         refuse_taken(destination)
-    config, directory = read_run(run)
     console = Console()
     with open_workspace(config, directory, console) as work:
         removed = _removed(run, remove, count, work.roster)

@@ -17,6 +17,7 @@ import psutil
 
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
+from layershap.runs.wishes import refuse_impossible
 from layershap.runs.workspace import CALIBRATION, HELDOUT, Workspace
 from layershap.terminal.console import Console, clock
 
@@ -62,6 +63,8 @@ def diagnose(config: RunConfig, directory: RunDirectory) -> list[Finding]:
     check("installation", _installation)
     check("machine", _machine)
     check("run directory", lambda: _directory(directory))
+    if not check("request", lambda: _request(config, directory)):
+        return findings
     with ExitStack() as stack:
         work = Workspace(config, directory, Console(quiet=True), stack)
         if not check("model", lambda: _model(work)):
@@ -108,6 +111,11 @@ def _directory(directory: RunDirectory) -> str:
     free = shutil.disk_usage(parent).free / 2**30
     there = "continues what is there" if directory.config.exists() else "will be made"
     return f"{directory.path} {there}, {free:.1f} GiB free"
+
+
+def _request(config: RunConfig, directory: RunDirectory) -> str:
+    refuse_impossible(config, directory)
+    return "nothing in it is impossible for this model as far as its files tell"
 
 
 def _model(work: Workspace) -> str:
