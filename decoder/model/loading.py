@@ -78,8 +78,12 @@ def pick_device(wanted: str) -> torch.device:
     return device
 
 
-def load_model(spec: ModelSpec) -> PreTrainedModel:
+def load_model(spec: ModelSpec, *, strict: bool = False) -> PreTrainedModel:
     """The model in evaluation mode on its device.
+
+    Args:
+        spec: which model.
+        strict: whether stored weights that the model has no use for are refused as well.
 
     Raises:
         ModelError: there is no such model, it is not a causal language model, or it cannot be read.
@@ -113,6 +117,12 @@ def load_model(spec: ModelSpec) -> PreTrainedModel:
         ) from None
     model, report = loaded
     refuse_missing(spec, report.get("missing_keys", ()))
+    unused = sorted(report.get("unexpected_keys", ()))
+    if strict and unused:
+        raise ModelError(
+            f"model {spec.name}: {len(unused)} stored weights are not used by the model (first: "
+            f"{unused[0]}); the weights and config.json do not belong together"
+        )
     return model.eval().requires_grad_(False).to(device)
 
 
