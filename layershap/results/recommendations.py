@@ -106,6 +106,7 @@ class VerifiedModel:
         tasks: by metric.
         parameters_saved: against the whole model; None in files of early versions.
         speed: None where it was not timed.
+        untimed: why it could not be timed; None where it was, or was not tried.
     """
 
     nll: float | None = None
@@ -119,6 +120,7 @@ class VerifiedModel:
     tasks: Mapping[str, TaskResult] = field(default_factory=dict)
     parameters_saved: int | None = None
     speed: Speed | None = None
+    untimed: str | None = None
 
     @property
     def estimate(self) -> Estimate:
