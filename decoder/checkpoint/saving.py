@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from decoder.checkpoint.companions import open_to_others
 from decoder.errors import ModelError
 from decoder.model.loading import first_line
 
@@ -84,6 +85,7 @@ def settle(checkpoint: Path, destination: Path) -> None:
         Unwritable: the name was taken meanwhile.
     """
     try:
+        open_to_others(checkpoint)
         if destination.exists():
             destination.rmdir()
         checkpoint.rename(destination)

@@ -20,6 +20,8 @@ from scipy.stats import binom
 
 from decoder.cost.decoding import cut_prompt, decode, prefill
 from decoder.cost.occupancy import Occupancy, measure_occupancy
+from decoder.errors import ModelError
+from decoder.model.loading import first_line
 from decoder.surgery.apply import applied, owners_for
 from decoder.surgery.edit import Edits
 from sampling import stream
@@ -27,9 +29,24 @@ from sampling import stream
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Speed", "measure_speed", "median_interval"]
+__all__ = ["Speed", "Untimed", "measure_speed", "median_interval"]
 
 _LEAST_ROUNDS = 6  # fewer have no 95 % interval of the median
+
+
+class Untimed(ModelError):
+    """A variant cannot read a prompt or decode with a cache in stock code.
+
+    Attributes:
+        edits: of the variant; empty for the whole model.
+    """
+
+    def __init__(self, edits: Edits, kind: str, error: Exception) -> None:
+        super().__init__(
+            f"model type {kind}: decoding fails in transformers "
+            f"({type(error).__name__}: {first_line(error)})"
+        )
+        self.edits = edits
 
 
 @dataclass(frozen=True)
@@ -98,6 +115,7 @@ def measure_speed(
         One `Speed` for the dense model (edits = ()), then one a variant.
 
     Raises:
+        Untimed: a variant cannot be run; the model is whole again.
         ValueError: fewer than 1 round, a target that is not above 0 or that the rounds cannot
             tell, no tokens, or new tokens that do not fit the context.
     """
@@ -117,8 +135,11 @@ def measure_speed(
     tell = progress or (lambda done, total: None)
     for edits in every:
         with applied(model, edits, owners=owners):
-            _time_once(model, prompt_1T, new_tokens)
-            sizes.append(measure_occupancy(model, prompt_1T, new_tokens))
+            try:
+                _time_once(model, prompt_1T, new_tokens)
+                sizes.append(measure_occupancy(model, prompt_1T, new_tokens))
+            except Exception as error:  # whatever stock code raises over a model it cannot run
+                raise Untimed(edits, model.config.model_type, error) from error
     tell(1, rounds + 1)
     while len(seconds) < rounds and not _settled(seconds, target):
         row = np.zeros((len(every), 2))

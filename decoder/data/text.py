@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Int
 
+from decoder.data.tables import read_table, table_of
 from decoder.errors import TextError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TokenText",
+    "check_readable",
     "cut_sequences",
     "read_dataset",
     "read_file",
@@ -53,21 +55,18 @@ class TokenText:
 def read_file(path: str) -> list[str]:
     """Texts of a plain text file, of JSON lines (strings, or objects with a text field) or JSON.
 
-    Of a text or JSON-lines file of more than 80 MB, the first 80 MB are read.
+    Of a text or JSON-lines file of more than 80 MB, the first 80 MB are read. Of a table (CSV, TSV,
+    Parquet) it is one column: the one of a usual name, or the one named as `FILE,COLUMN`.
 
     Raises:
         TextError: the file is missing, empty, binary or has no text.
     """
+    if (table := table_of(path)) is not None:
+        return read_table(*table, _ENOUGH_CHARACTERS)
+    check_readable(path)
     file = Path(path).expanduser()
-    if file.is_dir():
-        raise TextError(f"text {path}: is a directory; name the file or files in it")
-    try:
-        with file.open("rb") as stream:
-            raw = stream.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise TextError(
-            f"text {path}: cannot be read ({error.strerror}); give a text file"
-        ) from None
+    with file.open("rb") as stream:
+        raw = stream.read(_MOST_BYTES + 1)
     if not raw.strip():
         raise TextError(f"text {path}: the file is empty; give a file with text in it")
     cut, raw = len(raw) > _MOST_BYTES, raw[:_MOST_BYTES]
@@ -92,6 +91,27 @@ def read_file(path: str) -> list[str]:
     if not any(t.strip() for t in texts):
         raise TextError(f"text {path}: holds no text; give a file with text in it")
     return texts
+
+
+def check_readable(source: str) -> None:
+    """Refuse a source of text that is no file, without reading it.
+
+    Args:
+        source: as `read_file` takes it.
+
+    Raises:
+        TextError: there is no such file, or it cannot be opened.
+    """
+    table = table_of(source)
+    path = Path(source).expanduser() if table is None else table[0]
+    if path.is_dir():
+        raise TextError(f"text {source}: is a directory; name the file or files in it")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise TextError(
+            f"text {source}: cannot be read ({error.strerror}); give a text file"
+        ) from None
 
 
 def read_dataset(spec: str) -> list[str]:

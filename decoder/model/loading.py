@@ -78,8 +78,12 @@ def pick_device(wanted: str) -> torch.device:
     return device
 
 
-def load_model(spec: ModelSpec) -> PreTrainedModel:
+def load_model(spec: ModelSpec, *, strict: bool = False) -> PreTrainedModel:
     """The model in evaluation mode on its device.
+
+    Args:
+        spec: which model.
+        strict: whether stored weights that the model has no use for are refused as well.
 
     Raises:
         ModelError: there is no such model, it is not a causal language model, or it cannot be read.
@@ -113,6 +117,12 @@ def load_model(spec: ModelSpec) -> PreTrainedModel:
         ) from None
     model, report = loaded
     refuse_missing(spec, report.get("missing_keys", ()))
+    unused = sorted(report.get("unexpected_keys", ()))
+    if strict and unused:
+        raise ModelError(
+            f"model {spec.name}: {len(unused)} stored weights are not used by the model (first: "
+            f"{unused[0]}); the weights and config.json do not belong together"
+        )
     return model.eval().requires_grad_(False).to(device)
 
 
@@ -174,6 +184,8 @@ def load_config(spec: ModelSpec) -> Any:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
     looks_local = spec.name.startswith(("/", ".", "~")) or Path(spec.name).exists()
+    if looks_local:
+        _refuse_other_files(spec)
     if looks_local and not Path(spec.name).is_dir():
         raise ModelError(
             f"model {spec.name}: no such directory; give a Hugging Face checkpoint directory "
@@ -200,6 +212,26 @@ def load_config(spec: ModelSpec) -> Any:
             "give one that AutoModelForCausalLM loads"
         )
     return config
+
+
+def _refuse_other_files(spec: ModelSpec) -> None:
+    """Name what people bring that is no checkpoint directory, with what makes one of it."""
+    path = Path(spec.name)
+    whole = (path / "config.json").is_file()
+    files = [path] if path.is_file() else [*path.glob("*")] if path.is_dir() else []
+    names = sorted(file.name for file in files)
+    if not whole and (path / "adapter_config.json").is_file():
+        rule = "a PEFT adapter (LoRA, say), not a whole model; merge it into its base model with"
+        raise ModelError(f"model {path}: {rule} merge_and_unload and save_pretrained")
+    if not whole and any(name.endswith(".gguf") for name in names):
+        rule = "a GGUF, which is not read; give the checkpoint directory that it was made from"
+        raise ModelError(f"model {path}: {rule}")
+    if path.is_file():
+        raise ModelError(
+            f"model {path}: a file; give the directory that holds it together with config.json"
+        )
+    if path.is_dir() and not names:
+        raise ModelError(f"model {path}: an empty directory; give one written by save_pretrained")
 
 
 def first_line(error: BaseException) -> str:

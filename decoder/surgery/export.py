@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from decoder.checkpoint.companions import copy_companions
 from decoder.checkpoint.saving import (
     Unwritable,
     beside,
@@ -166,6 +167,7 @@ def write(
                 refuse_small(to, model)
                 save(model, checkpoint, to)
             load_tokenizer(spec).save_pretrained(checkpoint)
+            copy_companions(spec, checkpoint)
             model = None  # makes room for what is loaded now
             try:
                 agreement, after = _check(spec, checkpoint, room / "again", wanted_BTV, ids_BT)
@@ -235,7 +237,8 @@ def _check(
     """
 
     def load(where: Path) -> Any:
-        return load_model(ModelSpec(str(where), spec.dtype, spec.device, spec.trust_remote_code))
+        written = ModelSpec(str(where), spec.dtype, spec.device, spec.trust_remote_code)
+        return load_model(written, strict=True)
 
     try:
         model = load(path)

@@ -12,6 +12,7 @@ from layershap.runs.command_line import run_command
 from layershap.runs.config import SETTINGS
 from layershap.runs.config_file import checked_config
 from layershap.runs.directory import RunDirectory
+from layershap.runs.wishes import refuse_impossible
 from layershap.terminal.console import Console
 
 __all__ = ["run"]
@@ -39,8 +40,6 @@ def run(
         UserError: a setting is unknown or wrong.
         RunFailed: the run could not be finished.
     """
-    from layershap.stages.pipeline import run as pipeline
-
     if "remove" in settings:
         raise UserError(
             "remove: names players; numbers of players are count, as"
@@ -56,6 +55,9 @@ def run(
         settings["model"] = os.fspath(model)
     config = checked_config(settings)
     directory = RunDirectory(config.default_output() if output is None else Path(output))
+    refuse_impossible(config, directory)
+    from layershap.stages.pipeline import run as pipeline
+
     console = Console(quiet=not progress)
     console.out.quiet = not progress
     pipeline(config, directory, console, run_command(config, directory.path))

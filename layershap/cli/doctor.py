@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from layershap.cli.options import Configured, configured
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from layershap.runs.doctor import Finding
 
 __all__ = ["doctor"]
 
@@ -21,9 +26,16 @@ def _doctor(config: RunConfig, directory: RunDirectory) -> None:
 
     findings = diagnose(config, directory)
     for finding in findings:
-        click.echo(f"{'ok  ' if finding.good else 'FAIL'}  {finding.what}: {finding.detail}")
+        line = f"{_word(finding)}  {finding.what}: {finding.detail}"
+        click.secho(line, fg="red" if finding.alarm or not finding.good else None)
     if not all(finding.good for finding in findings):
         raise click.exceptions.Exit(1)
+
+
+def _word(finding: Finding) -> str:
+    if not finding.good:
+        return "FAIL"
+    return "WARN" if finding.alarm else "ok  "
 
 
 doctor = click.command(name="doctor", cls=Configured)(configured(_doctor))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from layershap.cli.options import model_options, read_run, set_options
+from layershap.cli.options import check_remove, model_options, read_run, set_options
 from layershap.errors import UserError
 
 if TYPE_CHECKING:
@@ -79,8 +79,6 @@ def export(
     before it gets its name. Beside the weights lie `layershap.json`, which holds these edits, and a
     model card. With --edits they are done to another copy of the model.
     """
-    from decoder.checkpoint.saving import refuse_taken
-
     if [remove, count, edits_file].count(None) != 2:
         raise UserError("export: name one of --remove, as --remove 4,6, --count and --edits")
     if method is not None and count is None:
@@ -94,6 +92,10 @@ def export(
         raise UserError(f"--{next(iter(given))}: RUN has a model of its own; leave out one of both")
     if run is None and (edits_file is None or model["model"] is None):
         raise UserError("export: name RUN, the directory of a run, or --edits with --model")
+    if run is not None and remove is not None:
+        check_remove(remove, *read_run(run))
+    from decoder.checkpoint.saving import refuse_taken
+
     refuse_taken(destination)
     if run is None:
         done = _from_model(given, edits_file, destination)

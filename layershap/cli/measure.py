@@ -17,6 +17,9 @@ def _measure(config: RunConfig, directory: RunDirectory) -> None:
 
     The other stages go on from there: fit, values, search, verify, report.
     """
+    from layershap.runs.wishes import refuse_impossible
+
+    refuse_impossible(config, directory)
     from layershap.runs.workspace import open_workspace
     from layershap.stages.measure import measure as stage
 

@@ -16,6 +16,7 @@ from layershap.runs.directory import RunDirectory
 
 __all__ = [
     "Configured",
+    "check_remove",
     "configured",
     "model_options",
     "read_run",
@@ -112,6 +113,24 @@ def read_run(run: Path) -> tuple[RunConfig, RunDirectory]:
     return read_config(directory.config), directory
 
 
+def check_remove(text: str, config: RunConfig, directory: RunDirectory) -> None:
+    """Refuse players that a run does not have, by its ledger alone; without one later.
+
+    Args:
+        text: what was given for `--remove`.
+        config: of the run.
+        directory: of the run.
+
+    Raises:
+        UserError: it names no players, or unknown ones.
+    """
+    from layershap.api.ledger import RunLedger
+    from layershap.results.set_text import parse_set
+
+    if directory.ledger.exists():
+        parse_set(text, "--remove", RunLedger(directory, config).roster.find)
+
+
 def _option(name: str) -> Callable[[Command], Command]:
     option = SETTINGS[name]
     field = option.info
@@ -130,5 +149,7 @@ def _option(name: str) -> Callable[[Command], Command]:
         return click.option(flag, multiple=True, metavar=option.metavar, help=shown["help"])
     if get_origin(kind) is Literal:
         return click.option(flag, type=click.Choice(get_args(kind)), **shown)
+    if option.sizes:
+        kind = str
     types_ = {int: click.INT, float: click.FLOAT, str: click.STRING}
     return click.option(flag, type=types_[kind], metavar=option.metavar, **shown)  # type: ignore[index]

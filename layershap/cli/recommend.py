@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import click
 
 from layershap.cli.options import read_run, run_argument
 from layershap.errors import UserError
+from layershap.results.numbers import parse_size
 
 if TYPE_CHECKING:
     from layershap.results.estimate import Estimate
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from layershap.stages.recommend import Answer
 
 __all__ = ["recommend"]
-
-_SUFFIXES = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 
 
 class _Above(click.ParamType):
@@ -37,16 +35,12 @@ class _Above(click.ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        text, factor = str(value), 1.0
         option = param.opts[0] if param else ""
-        found = re.fullmatch(r"(.*?)([KMBGT]?)", text.strip(), re.IGNORECASE)
-        if self.sizes and found:
-            text, factor = found[1], _SUFFIXES[found[2].upper()]
         try:
-            number = float(text) * factor
-        except ValueError:
-            example = ", such as 6e9, 6B or 500M" if self.sizes else ""
-            raise UserError(f"{option} {value}: must be a number{example}") from None
+            number = parse_size(str(value)) if self.sizes else float(value)
+        except ValueError as error:
+            rule = str(error) if self.sizes else "must be a number"
+            raise UserError(f"{option} {value}: {rule}") from None
         if not math.isfinite(number) or number < self.least or (
             number == self.least and not self.closed
         ):  # fmt: skip

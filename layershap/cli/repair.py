@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from layershap.cli.options import read_run, run_argument, set_options
+from layershap.cli.options import check_remove, read_run, run_argument, set_options
 from layershap.errors import UserError
 
 if TYPE_CHECKING:
@@ -73,6 +73,11 @@ def repair(
     Weights keep their shapes, so that the checkpoint stays a stock one and inference costs nothing
     more. What was fitted is kept in RUN, where `layershap export --repair` finds it.
     """
+    if (remove is None) == (count is None):
+        raise UserError("repair: name one of --remove, as --remove 4,6, and --count")
+    config, directory = read_run(run)
+    if remove is not None:
+        check_remove(remove, config, directory)
     from decoder.checkpoint.saving import refuse_taken
     from layershap.export.repaired import TOKENS, export_repair, fit_set, refuse_matrices
     from layershap.export.sources import asked_set
@@ -81,14 +86,11 @@ def repair(
     from layershap.runs.workspace import open_workspace
     from layershap.terminal.console import Console
 
-    if (remove is None) == (count is None):
-        raise UserError("repair: name one of --remove, as --remove 4,6, and --count")
     check_method(method, "--method")
     if destination is not None:
         refuse_taken(destination)
         if not module:
             refuse_matrices(method, "--method")
-    config, directory = read_run(run)
     console = Console()
     with open_workspace(config, directory, console) as work:
         removed, _ = asked_set(run, work.roster, remove, count)

@@ -21,6 +21,9 @@ def _run(config: RunConfig, directory: RunDirectory) -> None:
     run that was stopped, even killed, goes on with the same command and measures only what is
     missing.
     """
+    from layershap.runs.wishes import refuse_impossible
+
+    refuse_impossible(config, directory)
     from layershap.stages.pipeline import run as pipeline
 
     command = "layershap " + " ".join(sys.argv[1:])

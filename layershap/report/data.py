@@ -198,6 +198,7 @@ class Report:
         chosen: size of the set put forward; None lets ``tolerance`` decide.
         tolerance: without ``chosen``, the largest set whose perplexity rises by no more than this
             share, interval included, is put forward.
+        alarms: why the numbers may not be about what a reader thinks, a sentence each.
         warnings: what the pipeline noticed, a sentence each.
         rankings: how sure the ranking is, for different numbers of players.
         errors: of the Shapley values as coalitions were measured, ascending.
@@ -227,6 +228,7 @@ class Report:
     excluded: int = 0
     chosen: int | None = None
     tolerance: float = TOLERANCE
+    alarms: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     rankings: tuple[Ranking, ...] = ()
     errors: tuple[ErrorPoint, ...] = ()

@@ -42,6 +42,7 @@ def render_markdown(report: Report) -> str:
     report = in_percent(report)
     parts = [
         f"# {_text(report.model)}: layershap report",
+        *(f"**Warning: {_text(alarm)}**" for alarm in report.alarms),
         f"**Asked.** {_text(question_sentence(report))}",
         f"**Found.** {_text(finding_sentence(report))}",
         f"**Recommended.** {_text(recommended(report))}",

@@ -108,6 +108,7 @@ class VerifiedModel:
         speed: None where it was not timed.
         repaired: nats per token above the whole model once each cut is bridged by one fit, alike
             for every set, so that sets of all methods compare; None where not measured.
+        untimed: why it could not be timed; None where it was, or was not tried.
     """
 
     nll: float | None = None
@@ -122,6 +123,7 @@ class VerifiedModel:
     parameters_saved: int | None = None
     speed: Speed | None = None
     repaired: PairedResult | None = None
+    untimed: str | None = None
 
     @property
     def estimate(self) -> Estimate:

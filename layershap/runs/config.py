@@ -159,7 +159,16 @@ class Option:
     @property
     def metavar(self) -> str:
         """The unit that the command line shows."""
-        return next(m.metavar for m in self.info.metadata if isinstance(m, Setting))
+        return self._setting.metavar
+
+    @property
+    def sizes(self) -> bool:
+        """Whether a number may be written as 6B or 500M."""
+        return self._setting.sizes
+
+    @property
+    def _setting(self) -> Setting:
+        return next(m for m in self.info.metadata if isinstance(m, Setting))
 
 
 _RENAMED = {

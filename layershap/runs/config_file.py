@@ -83,8 +83,10 @@ def _checked(tables: Mapping[str, Any], source: str) -> RunConfig:
             (name for name, o in SETTINGS.items() if [o.section, o.field] == place), place[-1]
         )
         shown = ".".join(place) if source else "--" + name.replace("_", "-")
+        rule = first["msg"].removeprefix("Value error, ")
+        rule = rule[:1].lower() + rule[1:]
         raise UserError(
-            f"{source}{': ' if source else ''}{shown} {first.get('input')}: {first['msg'].lower()}"
+            f"{source}{': ' if source else ''}{shown} {first.get('input')}: {rule}"
         ) from None
 
 

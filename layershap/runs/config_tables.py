@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from layershap.results.numbers import parse_size
+
 __all__ = [
     "ClusterConfig",
     "MeasureConfig",
@@ -20,10 +22,16 @@ __all__ = [
 
 
 class Setting:
-    """What the command line shows of a field: its metavar, which is the unit."""
+    """What the command line shows of a field: its metavar, which is the unit.
 
-    def __init__(self, metavar: str) -> None:
+    Args:
+        metavar: the unit.
+        sizes: whether a number may be written as 6B or 500M.
+    """
+
+    def __init__(self, metavar: str, *, sizes: bool = False) -> None:
         self.metavar = metavar
+        self.sizes = sizes
 
 
 class _Section(BaseModel):
@@ -59,13 +67,19 @@ class TextConfig(_Section):
 
     calibration: Annotated[tuple[str, ...], Setting("FILE")] = Field(
         default=(),
-        description="Text the search may see: files (plain, JSON, JSON lines) or "
-        "hf:NAME,CONFIG,SPLIT,COLUMN; repeat for several [default: the embedded text].",
+        description="Text the search may see: files (plain, JSON, JSON lines, a table as "
+        "FILE.csv,COLUMN) or hf:NAME,CONFIG,SPLIT,COLUMN; repeat for several "
+        "[default: the embedded text].",
     )
     heldout: Annotated[tuple[str, ...], Setting("FILE")] = Field(
         default=(),
         description="Text for the verification, never seen by the search "
         "[default: the last part of the calibration text].",
+    )
+    allow_overlap: Annotated[bool, Setting("")] = Field(
+        default=False,
+        description="Measure also where the held-out text is in the calibration text: its costs "
+        "are then too low.",
     )
     sequences: Annotated[int, Setting("SEQUENCES")] = Field(
         default=8, ge=1, description="Calibration sequences."
@@ -182,8 +196,10 @@ class SearchConfig(_Section):
     nested: Annotated[bool, Setting("")] = Field(
         default=False, description="Every set holds the smaller ones: one order of removal."
     )
-    max_params: Annotated[float | None, Setting("PARAMETERS")] = Field(
-        default=None, gt=0, description="Only sets that leave at most so many, as 6e9."
+    max_params: Annotated[float | None, Setting("PARAMETERS", sizes=True)] = Field(
+        default=None,
+        gt=0,
+        description="Only sets that leave at most so many, as 6e9, 6B or 500M.",
     )
     min_speedup: Annotated[float | None, Setting("RATIO")] = Field(
         default=None,
@@ -205,6 +221,11 @@ class SearchConfig(_Section):
     candidates: Annotated[int, Setting("SETS")] = Field(
         default=4, ge=1, description="Sets measured in a round for each count, about."
     )
+
+    @field_validator("max_params", mode="before")
+    @classmethod
+    def _size_is_number(cls, value: Any) -> Any:
+        return parse_size(value) if isinstance(value, str) else value
 
     @field_validator("count", mode="before")
     @classmethod

@@ -17,6 +17,7 @@ import psutil
 
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
+from layershap.runs.wishes import refuse_impossible
 from layershap.runs.workspace import CALIBRATION, HELDOUT, Workspace
 from layershap.terminal.console import Console, clock
 
@@ -27,11 +28,19 @@ ROOMS = ("layershap", "decoder", "cluster", "surrogate", "shapley", "sampling")
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: what was looked at, whether it is well, and what was seen."""
+    """One check: what was looked at, whether it is well, and what was seen.
+
+    Attributes:
+        what: was looked at.
+        good: whether a run could go on.
+        detail: what was seen, or what is wrong.
+        alarm: whether a run would go on and its results be misread.
+    """
 
     what: str
     good: bool
     detail: str
+    alarm: bool = False
 
 
 def package_homes() -> set[Path]:
@@ -46,19 +55,24 @@ def diagnose(config: RunConfig, directory: RunDirectory) -> list[Finding]:
     def check(what: str, look: Callable[[], str]) -> bool:
         try:
             findings.append(Finding(what, True, look()))
-        except (ValueError, RuntimeError, OSError) as error:
-            findings.append(Finding(what, False, " ".join(str(error).split())))
+        except Exception as error:  # transformers raises kinds of its own
+            reason = " ".join(str(error).split()) or type(error).__name__
+            findings.append(Finding(what, False, reason))
         return findings[-1].good
 
     check("installation", _installation)
     check("machine", _machine)
     check("run directory", lambda: _directory(directory))
+    if not check("request", lambda: _request(config, directory)):
+        return findings
     with ExitStack() as stack:
         work = Workspace(config, directory, Console(quiet=True), stack)
         if not check("model", lambda: _model(work)):
             return findings
-        if check("text", lambda: _text(work)) and check("plan", lambda: _plan(work)):
-            check("one evaluation", lambda: _evaluation(work))
+        if check("text", lambda: _text(work)):
+            findings.extend(Finding("text", True, alarm, True) for alarm in work.texts.alarms)
+            if check("plan", lambda: _plan(work)):
+                check("one evaluation", lambda: _evaluation(work))
         if config.cluster.address:
             check("cluster", lambda: _cluster(config.cluster.address or ""))
     return findings
@@ -97,6 +111,11 @@ def _directory(directory: RunDirectory) -> str:
     free = shutil.disk_usage(parent).free / 2**30
     there = "continues what is there" if directory.config.exists() else "will be made"
     return f"{directory.path} {there}, {free:.1f} GiB free"
+
+
+def _request(config: RunConfig, directory: RunDirectory) -> str:
+    refuse_impossible(config, directory)
+    return "nothing in it is impossible for this model as far as its files tell"
 
 
 def _model(work: Workspace) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from decoder.data.overlap import shared_share
 from decoder.data.text import TokenText, text_fingerprint
 from decoder.errors import ModelError, RepairError, TextError
 from decoder.model.loading import load_config, load_tokenizer, stored_dtype
@@ -46,7 +47,7 @@ __all__ = ["AUTO", "FAST", "Repairer", "check_method", "fitting_text", "repair_r
 
 AUTO, FAST = "auto", "fast"
 _FAST = ("sequential", "down_projection_both")
-_WINDOW = 16  # tokens in a row that no two texts share by chance
+_WINDOW = 16  # shorter than a sequence, which may begin with a token of its own
 _SHARED = 0.02  # of the held-out text, which other text does not hold
 
 
@@ -92,7 +93,10 @@ def fitting_text(
             "needs three sequences, of which two fit and one compares; give "
             f"{3 * length} tokens or more, and text enough for them"
         )
-    share = 0.0 if source is None else _share_of(work.texts.heldout.tokens, text.tokens)
+    share = 0.0
+    if source is not None:
+        heldout = work.texts.heldout.tokens
+        share = shared_share(heldout.ravel(), text.tokens.ravel(), _WINDOW)
     if share > _SHARED or source in work.config.text.heldout:
         raise UserError(
             f"--text {source}: holds some of the held-out text that repair is confirmed on "
@@ -286,17 +290,3 @@ def _ends(difference_S: Float64[np.ndarray, "S"]) -> dict[str, float]:
     """Mean and 95 % interval of differences, sequences weighted alike: all have one length."""
     mean, lower, upper = paired_interval(difference_S, np.ones(len(difference_S)))
     return {"difference": mean, "lower": lower, "upper": upper}
-
-
-def _share_of(heldout_ST: np.ndarray, text_ST: np.ndarray) -> float:
-    """The share of a held-out text's windows of tokens that another text holds, at any offset."""
-    size = min(_WINDOW, heldout_ST.shape[1] - 1, text_ST.shape[1] - 1)
-    factors = np.random.default_rng(0).integers(1, 2**62, size, dtype=np.int64) | 1
-
-    def hashes(tokens_ST: np.ndarray, step: int) -> np.ndarray:
-        # Without the first token, which may be one that every sequence begins with.
-        windows = np.lib.stride_tricks.sliding_window_view(tokens_ST[:, 1:], size, axis=1)
-        return (windows[:, ::step].astype(np.int64) * factors).sum(-1).ravel()
-
-    with np.errstate(over="ignore"):
-        return float(np.isin(hashes(heldout_ST, size), hashes(text_ST, 1)).mean())

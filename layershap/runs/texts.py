@@ -24,6 +24,7 @@ from decoder import (
 from layershap.demo.corpus import Split, split_text
 from layershap.errors import UserError
 from layershap.runs.config import RunConfig
+from layershap.runs.text_checks import foreign_text, shared_text, unknown_tokens
 from layershap.runs.utilities import parse_utilities
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Texts:
         calibration_tasks: items that the search sees.
         heldout_tasks: other items of the same tasks.
         warnings: a sentence each.
+        alarms: why the numbers may not be about what a person thinks, a sentence each.
         heldout_parts: the held-out text's sources, in the order of its sequences.
     """
 
@@ -69,6 +71,7 @@ class Texts:
     heldout_tasks: tuple[ChoiceTask, ...]
     warnings: tuple[str, ...]
     heldout_parts: tuple[TextPart, ...]
+    alarms: tuple[str, ...] = ()
 
 
 def load_texts(config: RunConfig, tokenizer: PreTrainedTokenizerBase, model_config: Any) -> Texts:
@@ -81,7 +84,8 @@ def load_texts(config: RunConfig, tokenizer: PreTrainedTokenizerBase, model_conf
     Raises:
         TaskError: a task's file is missing or wrong.
         TextError: a text is missing, unreadable or too short.
-        UserError: the sequence length does not fit the model.
+        UserError: the sequence length does not fit the model, or the held-out text stands in the
+            calibration text.
     """
     length = _length(config, model_config)
     bos = _bos(tokenizer)
@@ -109,7 +113,14 @@ def load_texts(config: RunConfig, tokenizer: PreTrainedTokenizerBase, model_conf
     ]
     calibration_tasks, heldout_tasks, dropped = _tasks(config, tokenizer, model_config)
     warnings += dropped
-    return Texts(*texts, calibration_tasks, heldout_tasks, tuple(warnings), _places(parts))
+    alarms = foreign_text(config)
+    for text in texts:
+        alarms += unknown_tokens(tokenizer, text.tokens, text.source)
+    seen = texts[1].tokens[:, int(bos is not None) :].ravel()
+    alarms += shared_text(config, seen, calibration, texts[1].source)
+    return Texts(
+        *texts, calibration_tasks, heldout_tasks, tuple(warnings), _places(parts), tuple(alarms)
+    )
 
 
 def load_fitting_text(

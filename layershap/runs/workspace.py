@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
     from cluster import Campaign, Ledger, Summary, WorkerPool
     from decoder import Footprint
+    from decoder.cost.player_costs import PlayerCosts
 
 __all__ = ["Workspace", "open_workspace"]
 
@@ -135,6 +136,18 @@ class Workspace:
         """The driver's own copy, for the baselines' scores, speed and export."""
         with self.console.status(f"loading {self.config.title}"):
             return load_model(self.spec)
+
+    @cached_property
+    def costs(self) -> PlayerCosts:
+        """What each player takes on this machine, timed once."""
+        from decoder.cost.player_costs import player_costs
+
+        with self.console.status(f"timing every {self.config.noun} by itself"):
+            return player_costs(self.model, self.roster, self.texts.calibration.tokens)
+
+    def release_model(self) -> None:
+        """Let the driver's copy go; it is loaded again when it is next asked for."""
+        self.__dict__.pop("model", None)
 
     @cached_property
     def utility(self) -> Utility:
@@ -276,6 +289,7 @@ class Workspace:
         told = {
             "machine": described(self.device, self.workers),
             "warnings": list(self.texts.warnings),
+            "alarms": list(self.texts.alarms),
             "calibration": {"source": text.source, "tokens": int(text.predicted.sum())},
         }
         if self.recorded.last_event(MEASURED_ON) != told:

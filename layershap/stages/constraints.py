@@ -8,7 +8,7 @@ from layershap.runs.recorded import RecordedRun
 from layershap.runs.workspace import Workspace
 from shapley.search import Limits, Saving
 
-__all__ = ["recorded_limits", "search_limits"]
+__all__ = ["check_targets", "recorded_limits", "search_limits"]
 
 GIB = 2**30
 MOST_COUNTS = 4
@@ -45,7 +45,23 @@ def recorded_limits(run: RecordedRun) -> tuple[Limits, tuple[int, ...]]:
     return _checked(run, ())
 
 
-def _checked(run: RecordedRun, savings: tuple[Saving, ...]) -> tuple[Limits, tuple[int, ...]]:
+def check_targets(work: Workspace) -> None:
+    """Refuse targets of size and speed that no set reaches, before anything is measured.
+
+    Args:
+        work: the run; its copy of the model is let go again, since workers need the room.
+
+    Raises:
+        UserError: no set reaches them; the message names the nearest possible.
+    """
+    if _targets(work.config):
+        _checked(work, _savings(work))
+        work.release_model()
+
+
+def _checked(
+    run: RecordedRun | Workspace, savings: tuple[Saving, ...]
+) -> tuple[Limits, tuple[int, ...]]:
     config, n = run.config, len(run.players)
     limits = Limits(n, (), config.search.contiguous, savings)
     counts = tuple(config.counts(n))
@@ -69,11 +85,7 @@ def _savings(work: Workspace) -> tuple[Saving, ...]:
     targets = dict(_targets(work.config))
     if not targets:
         return ()
-    from decoder.cost.player_costs import player_costs
-
-    tokens = work.texts.calibration.tokens
-    with work.console.status(f"timing every {work.config.noun} by itself"):
-        costs = player_costs(work.model, work.roster, tokens)
+    tokens, costs = work.texts.calibration.tokens, work.costs
     savings = []
     if "max_params" in targets:
         total = costs.rest_parameters + float(costs.parameters.sum())

@@ -15,6 +15,7 @@ from layershap.runs.design import Round, joined, read_rounds, write_rounds
 from layershap.runs.plan import Plan, make_plan
 from layershap.runs.workspace import CALIBRATION, Workspace
 from layershap.stages.choosing import next_round
+from layershap.stages.constraints import check_targets
 from layershap.terminal.console import clock
 from layershap.terminal.progress import Counted, Progress
 from shapley import FunctionGame, Game
@@ -29,6 +30,7 @@ def measure(work: Workspace) -> Plan:
         RunFailed: the dense model's own loss is not finite.
     """
     plan = make_plan(work.config, len(work.players))
+    check_targets(work)
     work.directory.create()
     work.campaign(CALIBRATION)  # refuses a directory of other measurements before it is changed
     work.directory.write_config(work.config)
@@ -41,6 +43,8 @@ def _measure(work: Workspace, plan: Plan) -> None:
     say = work.console.say
     say(f"{plan.n} {work.config.noun}s, {', '.join(_described(work.workload(CALIBRATION)))}")
     work.describe()
+    for alarm in work.texts.alarms:
+        work.console.alarm(alarm)
     for warning in work.texts.warnings:
         work.console.warn(warning)
     if work.config.measure.budget is not None and work.config.measure.budget > plan.budget:

@@ -121,6 +121,7 @@ def gather(run: RecordedRun, *, command: str, seconds: float) -> Report:
         surrogate=_fit(SURROGATE_FIT.found(path), run.utility.unit),
         interactions=None if values is None else values.interactions,
         excluded=counts.non_finite + counts.failed,
+        alarms=tuple(run.last_event(MEASURED_ON).get("alarms", ())),
         warnings=tuple(_warnings(run, values, searched)),
         rankings=()
         if values is None

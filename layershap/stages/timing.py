@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from decoder.cost.speed import Speed as TimedSpeed
-from decoder.cost.speed import measure_speed
+from decoder.cost.speed import Untimed, measure_speed
 from decoder.surgery.apply import applied, owners_for
 from decoder.surgery.edit import Edits, ZeroHalf
 from decoder.surgery.plan import plan_edits
@@ -27,10 +27,12 @@ class Size:
     Attributes:
         parameters_saved: against the whole model.
         speed: None where nothing is timed.
+        untimed: why it is not, where it was tried.
     """
 
     parameters_saved: int
     speed: Speed | None = None
+    untimed: str | None = None
 
 
 def measure_sizes(work: Workspace, variants: Sequence[Variant]) -> dict[Variant, Size]:
@@ -51,8 +53,15 @@ def measure_sizes(work: Workspace, variants: Sequence[Variant]) -> dict[Variant,
     for edits in distinct:
         with applied(model, _sized(edits), owners=owners):
             saved[edits] = dense - model.num_parameters()
-    speeds = _speeds(work, [edits for edits in distinct if edits])
-    return {variant: Size(saved[edits], speeds.get(edits)) for variant, edits in plans.items()}
+    speeds, failed = _speeds(work, [edits for edits in distinct if edits])
+    for variant, edits in plans.items():
+        if edits in failed:
+            name = work.named(variant.removed) or "nothing"
+            work.console.warn(f"without {name} the model is not timed: {failed[edits]}")
+    return {
+        variant: Size(saved[edits], speeds.get(edits), failed.get(edits))
+        for variant, edits in plans.items()
+    }
 
 
 def _sized(edits: Edits) -> Edits:
@@ -60,9 +69,24 @@ def _sized(edits: Edits) -> Edits:
     return tuple(edit for edit in edits if not isinstance(edit, ZeroHalf))
 
 
-def _speeds(work: Workspace, smaller: Sequence[Edits]) -> dict[Edits, Speed]:
+def _speeds(
+    work: Workspace, smaller: Sequence[Edits]
+) -> tuple[dict[Edits, Speed], dict[Edits, str]]:
+    """Speeds of the variants that run, and why the others do not: one failure ends no run."""
+    failed: dict[Edits, str] = {}
     if not work.config.verify.speed_rounds:
-        return {}
+        return {}, failed
+    while True:
+        running = [edits for edits in smaller if edits not in failed]
+        try:
+            return _timed(work, running), failed
+        except Untimed as found:
+            if not found.edits:
+                return {}, dict.fromkeys([(), *smaller], str(found))
+            failed |= {e: str(found) for e in running if _sized(e) == found.edits}
+
+
+def _timed(work: Workspace, smaller: Sequence[Edits]) -> dict[Edits, Speed]:
     began = time.monotonic()
     with work.console.progress("timing") as update:
         timed = measure_speed(

@@ -63,6 +63,12 @@ class Console:
         log.warning("%s", text)
         self.err.print(f"[yellow]note:[/] {text}")
 
+    def alarm(self, text: str) -> None:
+        """A line without which the results would be misread."""
+        log.warning("%s", text)
+        self.err.print("warning:", style="bold red", end=" ")
+        self.err.print(text, style="red", markup=False)
+
     @contextmanager
     def status(self, text: str) -> Iterator[None]:
         """A spinner with the time for work without a count; a line where there is no terminal."""

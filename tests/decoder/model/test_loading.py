@@ -61,13 +61,23 @@ def test_auto_is_float32_on_a_cpu(tmp_path):
 
 def test_directories_that_are_no_checkpoint(tmp_path):
     refused(tmp_path / "gone", "gone", "no such directory", "config.json")
+    refused(tmp_path, "an empty directory", "save_pretrained")
+    (tmp_path / "notes.txt").write_text("nothing")
     refused(tmp_path, "no config.json", "save_pretrained")
     (tmp_path / "config.json").write_text("{")
     refused(tmp_path, "no checkpoint directory")
 
 
 def test_a_file_is_no_directory(saved):
-    refused(saved / "model.safetensors", "no such directory")
+    refused(saved / "model.safetensors", "a file", "config.json")
+
+
+def test_adapters_and_gguf_are_named(tmp_path):
+    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+    refused(tmp_path / "a.gguf", "a GGUF", "made from")
+    refused(tmp_path, "a GGUF")
+    (tmp_path / "adapter_config.json").write_text("{}")
+    refused(tmp_path, "PEFT adapter", "merge_and_unload")
 
 
 def test_other_kinds_of_models_are_refused(tmp_path):
