@@ -27,8 +27,9 @@ from layershap.export.export import export_edits
 from layershap.export.sources import check_removed
 from layershap.results.repairs import KeptRepair
 from layershap.runs.kept_repairs import find_kept, kept_edits, kept_matrices
+from layershap.runs.recorded import HELDOUT
 from layershap.runs.repair import AUTO, Repairer, check_method, fitting_text
-from layershap.runs.workspace import HELDOUT, Workspace
+from layershap.runs.workspace import Workspace
 
 if TYPE_CHECKING:
     from decoder.surgery.export import Export

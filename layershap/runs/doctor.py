@@ -17,8 +17,9 @@ import psutil
 
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
+from layershap.runs.recorded import CALIBRATION, HELDOUT
 from layershap.runs.wishes import refuse_impossible
-from layershap.runs.workspace import CALIBRATION, HELDOUT, Workspace
+from layershap.runs.workspace import Workspace
 from layershap.terminal.console import Console, clock
 
 __all__ = ["Finding", "diagnose", "package_homes"]

@@ -34,8 +34,9 @@ from layershap.results.paired_results import PairedResult, RepairedCost
 from layershap.results.recommendations import Recommendations
 from layershap.results.repairs import KeptRepair, TriedMethod
 from layershap.runs.kept_repairs import find_kept, keep
+from layershap.runs.recorded import HELDOUT
 from layershap.runs.texts import load_fitting_text
-from layershap.runs.workspace import HELDOUT, Workspace
+from layershap.runs.workspace import Workspace
 from layershap.terminal.progress import Progress
 from shapley.uncertainty.paired import paired_interval
 

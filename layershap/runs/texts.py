@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["TextPart", "Texts", "load_fitting_text", "load_texts"]
 
 _USUAL_LENGTH = 256
+REPAIRED_TEXT = 2
+"""Times the calibration text that repaired sets are measured on: they are few, and compared."""
 _NO_LIMIT = 10**9
 
 
@@ -140,7 +142,8 @@ def load_fitting_text(
         model_config: of its decoder.
         tokens: at most so many, and at least a sequence.
         source: a file or data set; what of the calibration text is not held out when omitted.
-        apart: only of the calibration text beyond what the search measures on.
+        apart: only of the calibration text beyond what the search measures on, repaired sets
+            included.
 
     Raises:
         TextError: the text is missing, unreadable or too short.
@@ -149,7 +152,8 @@ def load_fitting_text(
     if source is None:
         body = length - (bos is not None)
         stream, name, _ = _search_stream(config, tokenizer, body)
-        stream = stream[config.text.sequences * body :] if apart else stream
+        used = REPAIRED_TEXT * config.text.sequences * body
+        stream = stream[used:] if apart else stream
     else:
         stream, name = _stream((source,), "calibration", tokenizer)
     sequences = max(1, tokens // length)

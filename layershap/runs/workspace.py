@@ -18,20 +18,17 @@ from decoder import (
     MeasureOptions,
     ModelSpec,
     Roster,
-    TokenText,
     UnsupportedModel,
     Workload,
     build_evaluator,
     load_model,
-    load_tokenizer,
     make_roster,
     pick_device,
 )
 from decoder.cost.relative import head_cost, player_costs
-from decoder.data.text import text_fingerprint
-from decoder.model.loading import load_config
 from layershap.errors import UserError
 from layershap.results.set_text import removal_text
+from layershap.runs.campaign_texts import REPAIRED_CAMPAIGNS, CampaignTexts
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
 from layershap.runs.incumbent import IncumbentTracker
@@ -39,13 +36,10 @@ from layershap.runs.machine import described
 from layershap.runs.plan import make_plan
 from layershap.runs.recorded import (
     CALIBRATION,
-    HELDOUT,
     MEASURED_ON,
-    REPAIRED,
-    REPAIRED_HELDOUT,
     RecordedRun,
 )
-from layershap.runs.texts import Texts, load_fitting_text, load_texts
+from layershap.runs.texts import Texts
 from layershap.runs.utilities import Utility, parse_utilities
 from layershap.terminal.console import Console
 from layershap.terminal.log_file import logged
@@ -60,8 +54,6 @@ if TYPE_CHECKING:
     from decoder.cost.player_costs import PlayerCosts
 
 __all__ = ["Workspace", "open_workspace"]
-
-_REPAIRED = (REPAIRED, REPAIRED_HELDOUT)
 
 
 class Workspace:
@@ -155,32 +147,18 @@ class Workspace:
         return parse_utilities(self.config.utilities)[0]
 
     @cached_property
+    def campaign_texts(self) -> CampaignTexts:
+        """What each campaign measures."""
+        return CampaignTexts(self.config, self.spec, self.console)
+
+    @property
     def texts(self) -> Texts:
         """The calibration and the held-out text and tasks."""
-        with self.console.status("reading text"):
-            tokenizer = load_tokenizer(self.spec)
-            text = load_config(self.spec).get_text_config(decoder=True)
-            return load_texts(self.config, tokenizer, text)
-
-    @cached_property
-    def fitting_text(self) -> TokenText:
-        """What repaired sets are fitted on: calibration text that the search does not measure on.
-
-        Raises:
-            TextError: there is no more of it.
-        """
-        text = load_config(self.spec).get_text_config(decoder=True)
-        tokens = self.config.repair.tokens
-        return load_fitting_text(self.config, load_tokenizer(self.spec), text, tokens, apart=True)
+        return self.campaign_texts.texts
 
     def workload(self, name: str) -> Workload:
-        """What a campaign measures: on text to search on only if a utility asks for it."""
-        c, texts = self.config, self.texts
-        if name in (HELDOUT, REPAIRED_HELDOUT):
-            return Workload(texts.heldout, texts.heldout_tasks)
-        asked = any(u.file is None for u in parse_utilities(c.utilities))
-        text = texts.calibration if asked else None
-        return Workload(text, texts.calibration_tasks, c.measure.score_share, c.measure.seed)
+        """What a campaign measures."""
+        return self.campaign_texts.workload(name)
 
     def named(self, removed: Iterable[int]) -> str:
         """How a person names a set of players on the command line: 4,6 or L4.attn,L6.mlp."""
@@ -211,7 +189,6 @@ class Workspace:
         """
         if name not in self._campaigns:
             workload, roster = self.workload(name), self.roster
-            text = workload.text
             details = {
                 "model": self.config.title,
                 "weights": self._model_fingerprint,
@@ -221,15 +198,7 @@ class Workspace:
                 "dtype": self.dtype,
                 "device": self.device.type,
             }
-            if text is not None:
-                details["text"] = text.source
-                details["sequences"] = f"{len(text.tokens)} x {text.tokens.shape[1]} tokens"
-                details["score_share"] = workload.score_share
-            if name in _REPAIRED:
-                fitted = self.fitting_text
-                details["repaired"] = f"{fitted.tokens.size} tokens of {fitted.source}"
-            for task in workload.tasks:
-                details[task.name] = f"{len(task.gold_row)} items of {task.source}"
+            details |= self.campaign_texts.details(name)
             metrics = [metric.name for metric in workload.metrics]
             self._campaigns[name] = self.ledger.open_campaign(
                 name,
@@ -247,11 +216,7 @@ class Workspace:
 
         names = [slot.name for slot in self.roster.slots]
         names += [f"protected {name}" for name in self.roster.protected]
-        if name in _REPAIRED:
-            from decoder.recovery.game import REPAIRED_VERSION
-
-            fitted = text_fingerprint(self.fitting_text.tokens)
-            names.append(f"repaired {REPAIRED_VERSION} on {fitted}")
+        names += self.campaign_texts.repair_fingerprint(name)
         workload = self.workload(name).fingerprint()
         return combine(self._model_fingerprint, workload, names, self.dtype, self.device.type)
 
@@ -356,11 +321,11 @@ class Workspace:
 
     def _factory(self, name: str) -> Callable[[], Any]:
         workload = self.workload(name)
-        if name not in _REPAIRED:
+        if name not in REPAIRED_CAMPAIGNS:
             return partial(build_evaluator, self.spec, workload, self.options)
         from decoder.recovery.game import build_repaired
 
-        fitted = self.fitting_text.tokens
+        fitted = self.campaign_texts.fitted.tokens
         return partial(build_repaired, self.spec, workload, fitted, self.options)
 
     @property

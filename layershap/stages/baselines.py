@@ -25,7 +25,8 @@ from layershap.methods.catalog import BASELINES, DEFAULTS, find_baselines
 from layershap.methods.context import BaselineResult, RunContext, refusal, run_method
 from layershap.results.baseline_sets import BASELINE_SETS, BaselineSets, Merges, MethodSets
 from layershap.results.result_file import NotThereYet
-from layershap.runs.workspace import CALIBRATION, Workspace
+from layershap.runs.recorded import CALIBRATION
+from layershap.runs.workspace import Workspace
 from layershap.stages.measure import counted_game
 from layershap.terminal.console import clock
 from sampling import without

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from layershap.results.baseline_sets import BASELINE_SETS, Merges, MethodSets
 from layershap.results.candidates import Candidates
-from layershap.runs.workspace import CALIBRATION, Workspace
+from layershap.runs.recorded import CALIBRATION
+from layershap.runs.workspace import Workspace
 
 __all__ = ["Contenders", "Variant", "read_contenders"]
 

@@ -13,8 +13,9 @@ from jaxtyping import Float
 from cluster import Column
 from layershap.results.paired_results import PairedResult, TaskResult, TextResult
 from layershap.results.perplexity import MOST_NATS, TOLERANCE, rise
+from layershap.runs.recorded import HELDOUT, REPAIRED_HELDOUT
 from layershap.runs.texts import TextPart
-from layershap.runs.workspace import HELDOUT, REPAIRED_HELDOUT, Workspace
+from layershap.runs.workspace import Workspace
 from layershap.stages.contenders import Variant
 from sampling import without
 from shapley.uncertainty.paired import matched_interval, paired_interval

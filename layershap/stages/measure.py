@@ -13,7 +13,8 @@ from decoder import Workload
 from layershap.errors import RunFailed
 from layershap.runs.design import Round, joined, read_rounds, write_rounds
 from layershap.runs.plan import Plan, make_plan
-from layershap.runs.workspace import CALIBRATION, Workspace
+from layershap.runs.recorded import CALIBRATION
+from layershap.runs.workspace import Workspace
 from layershap.stages.choosing import next_round
 from layershap.stages.constraints import check_targets
 from layershap.terminal.console import clock

@@ -19,8 +19,9 @@ from decoder import TextError
 from decoder.errors import ModelError, RepairError
 from layershap.errors import UserError
 from layershap.results.candidates import CandidateSet, RepairedSearch
+from layershap.runs.recorded import CALIBRATION, REPAIRED
 from layershap.runs.repair import refuse_quantised
-from layershap.runs.workspace import CALIBRATION, REPAIRED, Workspace
+from layershap.runs.workspace import Workspace
 from layershap.stages.search_state import SearchState
 from sampling import keys, without
 from sampling.coalitions import distinct

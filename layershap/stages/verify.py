@@ -20,8 +20,9 @@ from layershap.results.recommendations import (
     VerifiedVariant,
 )
 from layershap.results.set_text import export_command, removal_text
+from layershap.runs.recorded import HELDOUT
 from layershap.runs.repair import repair_recommended
-from layershap.runs.workspace import HELDOUT, Workspace
+from layershap.runs.workspace import Workspace
 from layershap.stages.contenders import Variant, read_contenders
 from layershap.stages.heldout import HeldOut, measure_heldout
 from layershap.stages.timing import measure_sizes

@@ -21,8 +21,9 @@ from layershap.results.candidates import CANDIDATES, Candidates, CandidateSet
 from layershap.runs.config import RunConfig
 from layershap.runs.config_file import checked_config, read_config
 from layershap.runs.directory import RunDirectory
+from layershap.runs.recorded import HELDOUT
 from layershap.runs.texts import TextPart
-from layershap.runs.workspace import HELDOUT, open_workspace
+from layershap.runs.workspace import open_workspace
 from layershap.stages.contenders import Variant
 from layershap.stages.heldout import HeldOut
 from layershap.stages.timing import measure_sizes
