@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from pydantic import model_serializer
 
 from layershap.results.result_file import ResultFile
 
 __all__ = ["CANDIDATES", "CandidateSet", "Candidates", "RepairedSearch"]
 
 Removed = tuple[int, ...]
+
+
+def _told(content: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the repair of what was not repaired."""
+    return {k: v for k, v in content.items() if k != "repaired" or v is not None}
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,10 @@ class CandidateSet:
     predicted: float | None
     source: str
     repaired: float | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_repair(self, handler: Any) -> dict[str, Any]:
+        return _told(handler(self))
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,10 @@ class Candidates:
     baselines: Mapping[str, Mapping[int, Removed]]
     next: tuple[Removed, ...] = ()
     repaired: RepairedSearch | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_repair(self, handler: Any) -> dict[str, Any]:
+        return _told(handler(self))
 
     @property
     def chosen(self) -> dict[int, CandidateSet]:

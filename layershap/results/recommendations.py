@@ -139,7 +139,7 @@ class VerifiedModel:
     def _without_unmeasured(self, handler: Any) -> dict[str, Any]:
         """Leave out the speed of what was not timed and the repair of what was not repaired."""
         content = handler(self)
-        for name in ("speed", "repair", "repaired"):
+        for name in ("speed", "untimed", "repair", "repaired"):
             if content.get(name) is None:
                 content.pop(name, None)
         return content
