@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -124,11 +125,13 @@ def check_remove(text: str, config: RunConfig, directory: RunDirectory) -> None:
     Raises:
         UserError: it names no players, or unknown ones.
     """
+    from cluster import LedgerError
     from layershap.api.ledger import RunLedger
     from layershap.results.set_text import parse_set
 
     if directory.ledger.exists():
-        parse_set(text, "--remove", RunLedger(directory, config).roster.find)
+        with suppress(LedgerError):  # nothing is measured yet
+            parse_set(text, "--remove", RunLedger(directory, config).roster.find)
 
 
 def _option(name: str) -> Callable[[Command], Command]:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from layershap.results.estimate import Estimate
     from layershap.results.frontier import FrontierPoint
     from layershap.results.paired_results import RepairedCost
+    from layershap.results.recommend import Answer
     from layershap.results.why_set import SetReason
-    from layershap.stages.recommend import Answer
 
 __all__ = ["recommend"]
 
@@ -109,9 +109,9 @@ def recommend(
     """
     from layershap.results.frontier import points
     from layershap.results.limits import Limits
+    from layershap.results.recommend import recommend as choose
     from layershap.results.recommendations import RECOMMENDATIONS
     from layershap.results.set_text import export_command, export_method_command
-    from layershap.stages.recommend import recommend as choose
     from layershap.stages.told_values import set_reason
 
     config, directory = read_run(run)

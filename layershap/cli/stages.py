@@ -17,11 +17,13 @@ __all__ = ["fit", "report", "verify"]
 @run_argument
 def fit(run: Path) -> None:
     """Fit the surrogate to the measured sets of RUN and score it held out."""
+    from layershap.results.candidates import CANDIDATES
     from layershap.runs.recorded import open_recorded
     from layershap.stages.fit import fit as stage
 
     with open_recorded(*read_run(run), Console()) as recorded, recorded.stage("fit"):
-        stage(recorded)
+        # Before the search it is the fit of a whole run, which the search ends with another one.
+        stage(recorded, first=CANDIDATES.found(run) is None)
     click.echo(f"Next: layershap values {run}")
 
 

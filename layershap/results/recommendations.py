@@ -213,7 +213,7 @@ class VerifiedVariant(VerifiedModel):
     def cheapest_baseline(self) -> BaselineVariant | None:
         """The published method's model of this count that costs least; None where there is none."""
         known = [rival for rival in self.baselines if rival.difference is not None]
-        return min(known, key=lambda rival: rival.compared.value, default=None)
+        return min(known, key=lambda rival: rival.estimate.value, default=None)
 
 
 @dataclass(frozen=True)

@@ -191,4 +191,4 @@ def _say(
     changed = [c for c, sets in kept.items() if sets and [sets[0].removed] != before[c]]
     counts = ", ".join(map(str, changed))
     told = f"other sets are best for {counts} removed" if changed else "the best sets stay the best"
-    work.console.say(f"{spent} sets measured repaired: {told}")
+    work.console.say(f"{spent} repaired sets compared: {told}")

@@ -56,7 +56,7 @@ def verify(work: Workspace) -> Recommendations:
 
     recommendations = []
     for count, chosen in contenders.chosen.items():
-        best = candidates.sets[count][0]
+        best = candidates.chosen[count]
         rivals = {name: by[count] for name, by in contenders.rivals.items() if count in by}
         names = removal_text(work.players, chosen.removed)
         recommendations.append(

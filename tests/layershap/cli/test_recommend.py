@@ -9,10 +9,10 @@ import pytest
 from layershap.errors import UserError
 from layershap.results.frontier import points
 from layershap.results.limits import Limits
+from layershap.results.recommend import recommend
 from layershap.results.recommendations import RECOMMENDATIONS
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
-from layershap.stages.recommend import recommend
 from tests.support.command_line import call
 from tests.support.recommendation_samples import ROWS, content, verified
 from tests.support.refusals import refused

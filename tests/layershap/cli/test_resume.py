@@ -31,7 +31,7 @@ def command(tmp_path):
     (tmp_path / "text.txt").write_text(text)
     return [
         sys.executable, "-m", "layershap", "measure", str(model),
-        "--calibration", str(tmp_path / "text.txt"), "--sequences", "32",
+        "--calibration", str(tmp_path / "text.txt"), "--sequences", "32", "--allow-overlap",
         "--budget", str(BUDGET), "--count", "1-3", "--workers", "1", "-o",
     ]  # fmt: skip
 
