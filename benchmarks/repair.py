@@ -30,9 +30,9 @@ from benchmarks.support.repair_sets import (
     paired_interval,
     repair_sets,
 )
+from benchmarks.support.repair_texts import read_texts
 from benchmarks.support.report_bars import Bar, write
 from decoder import ModelError, ModelSpec, TextError, load_model, load_tokenizer
-from decoder.data.text import cut_sequences, read_file, tokenise
 from decoder.model.loading import stored_dtype
 from decoder.recovery.choose import ChosenRepair, choose_on, split_sequences
 from decoder.recovery.fitting.anatomy import Anatomy
@@ -42,7 +42,6 @@ from decoder.recovery.modules import repaired
 from decoder.recovery.repair import Repair, fit_to
 from decoder.surgery.export import write as write_checkpoint
 from layershap.demo import MODEL_DIRECTORY
-from layershap.demo.corpus import split_text
 
 PUBLISHED = ("linear_patch", "replace_me_published", "scalar_published")
 METHODS = ("down_projection", "sequential", "readers_last", "readers_sequential")
@@ -73,7 +72,7 @@ def main() -> None:
     spec = ModelSpec(options.model or str(MODEL_DIRECTORY))
     try:
         model, tokenizer = load_model(spec), load_tokenizer(spec)
-        calibration, heldout = _texts(options, tokenizer)
+        calibration, heldout = read_texts(options, tokenizer, options.sequences)
     except (ModelError, TextError) as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
@@ -121,24 +120,6 @@ def _options() -> Any:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     return options
-
-
-def _texts(options: Any, tokenizer: Any) -> tuple[Int[np.ndarray, "S T"], Int[np.ndarray, "H T"]]:
-    files = (options.calibration, options.heldout)
-    if options.model is not None and None in files:
-        raise TextError("--model: needs the files of --calibration and --heldout too")
-    texts = [
-        split_text(split) if options.model is None else read_file(file)
-        for split, file in zip(("calibration", "heldout"), files, strict=True)
-    ]
-    counts = (options.sequences, options.heldout_sequences)
-    found = [
-        cut_sequences(
-            tokenise(tokenizer, text), sequences=count, length=options.length, source="text"
-        ).tokens
-        for text, count in zip(texts, counts, strict=True)
-    ]
-    return found[0], found[1]
 
 
 def _statistics_share(anatomy: Anatomy, tokens: Int[np.ndarray, "S T"], threads: int) -> float:

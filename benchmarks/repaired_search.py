@@ -25,6 +25,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from benchmarks.support.repair_sets import geometric_mean, paired_interval
+from benchmarks.support.repair_texts import read_texts
 from benchmarks.support.report_bars import Bar, write
 from decoder import (
     MaskedModel,
@@ -36,7 +37,6 @@ from decoder import (
     load_model,
     load_tokenizer,
 )
-from decoder.data.text import cut_sequences, read_file, tokenise
 from decoder.recovery.fitting.anatomy import Anatomy
 from decoder.recovery.fitting.dense import DenseStream
 from decoder.recovery.game import RepairedModel
@@ -45,7 +45,6 @@ from decoder.recovery.modules import repaired
 from decoder.recovery.repair import fit_to
 from decoder.surgery.edit import Remove
 from layershap.demo import MODEL_DIRECTORY
-from layershap.demo.corpus import split_text
 from layershap.stages.repaired_search import find_repaired
 from sampling import campaign_design
 from shapley import State
@@ -85,7 +84,8 @@ def main() -> None:
     spec = ModelSpec(options.model or str(MODEL_DIRECTORY))
     try:
         model, tokenizer = load_model(spec), load_tokenizer(spec)
-        calibration, heldout = _texts(options, tokenizer)
+        total = options.sequences + options.fitted_sequences
+        calibration, heldout = read_texts(options, tokenizer, total)
     except (ModelError, TextError) as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
@@ -144,24 +144,6 @@ def _options() -> Any:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     return options
-
-
-def _texts(options: Any, tokenizer: Any) -> tuple[Int[np.ndarray, "S T"], Int[np.ndarray, "H T"]]:
-    files = (options.calibration, options.heldout)
-    if options.model is not None and None in files:
-        raise TextError("--model: needs the files of --calibration and --heldout too")
-    texts = [
-        split_text(split) if options.model is None else read_file(file)
-        for split, file in zip(("calibration", "heldout"), files, strict=True)
-    ]
-    counts = (options.sequences + options.fitted_sequences, options.heldout_sequences)
-    found = [
-        cut_sequences(
-            tokenise(tokenizer, text), sequences=count, length=options.length, source="text"
-        ).tokens
-        for text, count in zip(texts, counts, strict=True)
-    ]
-    return found[0], found[1]
 
 
 def _plain(

@@ -30,7 +30,7 @@ class CandidateSet:
         cost: by how much that is below the whole model's.
         predicted: utility that was expected before it was measured; None where none was.
         source: who found it: a search or a baseline.
-        repaired: cost once what is left is repaired, on the same text; None where not measured.
+        repaired: cost once what is left is repaired, on twice the text; None where not measured.
     """
 
     removed: Removed

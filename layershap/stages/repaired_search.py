@@ -1,9 +1,9 @@
 """Sets that are best once what is left of them is repaired.
 
 Repair changes which set wins: one wide cut is easier to bridge than five narrow ones. Few sets are
-measured repaired, on the calibration text; what is known of all sets without repair tells where to
-look (`surrogate.process.transferred`). The best sets without repair and the best unbroken runs come
-first, the baselines' besides, then those that promise most.
+measured repaired, on twice the calibration text; what is known of all sets without repair tells
+where to look (`surrogate.process.transferred`). The best sets without repair and the best unbroken
+runs come first, the baselines' besides, then those that promise most.
 """
 
 from __future__ import annotations
