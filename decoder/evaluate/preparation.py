@@ -18,8 +18,8 @@ from decoder.evaluate.memory import peak_bytes, used_bytes
 from decoder.evaluate.steps import Node, Steps, joined, parts_of
 from decoder.evaluate.walk_plan import Needs
 from decoder.model.lm_head import injected, linear_lm_head
-from decoder.model.structure import Stack
-from decoder.model.trace import LayerCall, record, record_calls
+from decoder.model.structure import Stack, context_length
+from decoder.model.trace import LayerCall, Trace, record, record_calls
 from decoder.players import Unit
 
 if TYPE_CHECKING:
@@ -195,7 +195,35 @@ class EvaluationContext:
                 f"model type {self._kind}: calling its layers one by one does not give what its "
                 "own forward gives; leaving layers out cannot be measured"
             )
+        self._check_whole(tokens_1T, hidden, trace)
         return trace.returns
+
+    def _check_whole(self, tokens_1T: Tensor, hidden_1TD: Tensor, trace: Trace) -> None:
+        """What is measured of the whole model is its own, and says nothing of later tokens."""
+        with injected(self._model, self._stack, trace.returns) as lm_head:
+            own_BTV = lm_head(tokens_1T, hidden_1TD).float()
+        wanted_BTV = trace.logits_BTV.float()
+        limit = 100 * torch.finfo(self._model.dtype).eps * float(wanted_BTV.abs().max())
+        if own_BTV.shape != wanted_BTV.shape or not bool(
+            ((own_BTV - wanted_BTV).abs() <= limit).all()
+        ):
+            raise UnsupportedModel(
+                f"model type {self._kind}: its layers one by one, then its head, do not give its "
+                "own logits; leaving layers out cannot be measured"
+            )
+        half = tokens_1T.shape[1] // 2
+        other_1T = tokens_1T.clone()
+        other_1T[:, half:] = tokens_1T[:, half:].flip(1).roll(1, 1)
+        if half == 0 or torch.equal(other_1T, tokens_1T):
+            return
+        earlier_BTV = self._model(input_ids=other_1T, use_cache=False).logits[:, :half].float()
+        seen = (earlier_BTV - wanted_BTV[:, :half]).abs()
+        if bool((seen > 10 * limit + 1e-3 * float(wanted_BTV.abs().max())).any()):
+            raise UnsupportedModel(
+                f"model type {self._kind}: looks ahead, a later token changes what it says of "
+                "earlier ones, so its losses mean nothing; give a decoder (for BERT and its kin, "
+                'set "is_decoder": true in config.json if it was trained as one)'
+            )
 
     def _through(self, tokens_1T: Tensor) -> Tensor:
         """Hidden states that leave the last layer; the halves of layers are found on the way."""
@@ -266,7 +294,7 @@ class EvaluationContext:
     @property
     def _own_rows(self) -> int:
         """Rows for the model's own head, which takes them for one sequence."""
-        context = getattr(self._text_config, "max_position_embeddings", None) or self._rows
+        context = context_length(self._text_config) or self._rows
         return min(self._rows, context)
 
     def _own_logits(self, rows_RD: Tensor) -> Tensor:
@@ -307,7 +335,7 @@ def check_tokens(model: PreTrainedModel, workload: Workload) -> None:
         TextError: longer than the model's context, or ids outside its vocabulary.
     """
     text = model.config.get_text_config(decoder=True)
-    context = getattr(text, "max_position_embeddings", None)
+    context = context_length(text)
     if context is not None and workload.longest > context:
         raise TextError(
             f"--sequence-length {workload.longest}: longer than the model's context of {context} "

@@ -73,12 +73,13 @@ def applied(
     owners = owners_for(model, edits) if owners is None else owners
     check_fits(stack, owners, blocks)
     zero = half_weights(model, zeroed_halves(blocks))
-    layers, settings = packed_layers(model, stack, blocks, owners)
+    layers, fit = packed_layers(model, stack, blocks, owners)
+    sources = [(block.attention_layer, block.mlp_layer) for block in blocks]
     merges = [edit for edit in edits if isinstance(edit, Merge)]
     with (
         merged_weights(model, merges),
         patched(model, edits, patches),
         changed((weight, partial(torch.zeros_like, weight)) for weight in zero),
-        assembled(model, stack, layers, settings),
+        assembled(model, stack, layers, sources, fit),
     ):
         yield

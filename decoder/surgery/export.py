@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from decoder.checkpoint.inspect import skeleton
 from decoder.checkpoint.saving import (
     Unwritable,
     beside,
@@ -29,7 +30,6 @@ from decoder.errors import ModelError
 from decoder.model.loading import (
     ModelSpec,
     first_line,
-    load_config,
     load_model,
     load_tokenizer,
     stored_dtype,
@@ -143,9 +143,7 @@ def write(
     """
     refuse_taken(to)
     edits = canonical(edits)
-    depth = getattr(load_config(spec).get_text_config(decoder=True), "num_hidden_layers", None)
-    if isinstance(depth, int):
-        check_edits(edits, depth)  # before the weights are read
+    check_edits(edits, len(find_stack(skeleton(spec))))  # before the weights are read
     model: Any = load_model(spec)
     before, depth, kind = model.num_parameters(), len(find_stack(model)), model.config.model_type
     ids_BT = probe_tokens(model, 2) if tokens is None else torch.from_numpy(tokens[:2, :64])

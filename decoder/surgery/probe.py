@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from decoder.model.structure import context_length
 from sampling import stream
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def probe_tokens(model: PreTrainedModel, sequences: int = 1, length: int = 16) -
         [sequences, length], on the model's device.
     """
     text = model.config.get_text_config(decoder=True)
-    context = getattr(text, "max_position_embeddings", None) or length
+    context = context_length(text) or length
     shape = (sequences, min(length, context))
     ids = stream(0, "tokens for surgery").integers(0, text.vocab_size, shape)
     return torch.from_numpy(ids).to(model.device)

@@ -57,6 +57,7 @@ def diagnose(config: RunConfig, directory: RunDirectory) -> list[Finding]:
         work = Workspace(config, directory, Console(quiet=True), stack)
         if not check("model", lambda: _model(work)):
             return findings
+        check("export", lambda: _export(work))
         if check("text", lambda: _text(work)) and check("plan", lambda: _plan(work)):
             check("one evaluation", lambda: _evaluation(work))
         if config.cluster.address:
@@ -106,6 +107,14 @@ def _model(work: Workspace) -> str:
         f"{size.total_bytes / 2**30:.2f} GiB in {work.dtype} on {work.device.type}, "
         f"{len(work.players)} {work.config.noun}s"
     )
+
+
+def _export(work: Workspace) -> str:
+    from decoder.checkpoint.inspect import skeleton
+    from decoder.surgery.door import check_structure
+
+    check_structure(skeleton(work.spec))
+    return "smaller models have the same stock architecture"
 
 
 def _text(work: Workspace) -> str:

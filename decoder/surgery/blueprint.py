@@ -1,0 +1,178 @@
+"""What layers are made of without their weights, so that a configuration can be tried out.
+
+A smaller model can be saved if its configuration alone makes the same modules again. So the
+configuration goes the way that it takes through a file, a model without weights is made of it, and
+its layers are held against those that are meant.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from decoder.model.structure import find_stack
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["Blueprint", "blueprint", "differences", "layer_parts", "numbering", "rebuilt"]
+
+Parts = Mapping[str, Any]
+
+# What modules call their layer's place in the cache.
+_INDICES = {"layer_idx", "layer_id", "layer_number"}
+_NOTHING = object()
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """The structure of a model.
+
+    Attributes:
+        layers: of each layer, its modules, the shapes of its weights and the plain values that its
+            modules keep, by name; without the layer's own number.
+        outside: shapes of all weights and buffers outside the layers, by name.
+        depth: layers that its configuration speaks of.
+    """
+
+    layers: tuple[Parts, ...]
+    outside: Mapping[str, tuple[int, ...]]
+    depth: int
+
+
+def blueprint(model: PreTrainedModel, layers: Sequence[nn.Module] | None = None) -> Blueprint:
+    """Describe a model.
+
+    Args:
+        model: with weights or without.
+        layers: other layers than its own, which it is to have.
+    """
+    stack = find_stack(model)
+    numbers = set(numbering(list(stack.layers)))
+    inside = {id(m) for layer in stack.layers for m in layer.modules()}
+    outside = {
+        f"{path}.{name}".strip("."): tuple(tensor.shape)
+        for path, module in model.named_modules()
+        if id(module) not in inside
+        for name, tensor in (*module._parameters.items(), *module._buffers.items())
+        if tensor is not None
+    }
+    own = list(stack.layers) if layers is None else layers
+    return Blueprint(tuple(layer_parts(layer, numbers) for layer in own), outside, len(stack))
+
+
+def layer_parts(layer: nn.Module, numbers: set[str]) -> Parts:
+    """Describe one layer.
+
+    Args:
+        layer: the layer.
+        numbers: attributes that hold the layer's number, which are left out.
+    """
+    found: dict[str, Any] = {}
+    for path, module in layer.named_modules():
+        found[path] = type(module).__name__
+        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None:
+                found[f"{path}.{name}"] = tuple(tensor.shape)
+        for name, value in vars(module).items():
+            plain = _plain(value)
+            if not name.startswith("_") and name not in {"training", *numbers}:
+                if plain is not _NOTHING:
+                    found[f"{path}.{name}"] = plain
+    return found
+
+
+def numbering(layers: Sequence[nn.Module]) -> dict[str, int]:
+    """Find the attributes that hold a layer's number, each with the first layer's number.
+
+    They are those that modules are known to use, and any that counts up with the layers.
+
+    Args:
+        layers: of a whole model, in depth order.
+    """
+    seen: dict[str, dict[int, set[int]]] = {}
+    for index, layer in enumerate(layers):
+        for module in layer.modules():
+            for name, value in vars(module).items():
+                if type(value) is int and not name.startswith("_"):
+                    seen.setdefault(name, {}).setdefault(index, set()).add(value)
+    found = {name: 0 for name in _INDICES if name in seen}
+    for name, by_layer in seen.items():
+        starts = {value - index for index, values in by_layer.items() for value in values}
+        if name not in found and len(by_layer) == len(layers) > 2 and len(starts) == 1:
+            found[name] = starts.pop()
+    return found
+
+
+def rebuilt(model: PreTrainedModel, settings: Mapping[str, Any]) -> PreTrainedModel:
+    """Make the model that a loader would make of a configuration, without weights.
+
+    Args:
+        model: whose class and configuration it has.
+        settings: values of the decoder's configuration that are other than the model's.
+
+    Raises:
+        Exception: whatever stock code raises for a configuration that it cannot take.
+    """
+    from transformers.initialization import meta_device_safe_creation_ops
+
+    whole = model.config
+    text = whole.get_text_config(decoder=True)
+    before = {name: vars(text).get(name, _NOTHING) for name in settings}
+    try:
+        vars(text).update(settings)
+        stored = json.loads(whole.to_json_string(use_diff=True))
+    finally:
+        for name, value in before.items():
+            if value is _NOTHING:
+                vars(text).pop(name, None)
+            else:
+                vars(text)[name] = value
+    config = type(whole).from_dict(stored)
+    with torch.device("meta"), meta_device_safe_creation_ops():
+        return type(model)._from_config(config)
+
+
+def differences(found: Blueprint, wanted: Blueprint) -> list[str]:
+    """Say in what the layers of two models differ, the first difference of each layer first.
+
+    Args:
+        found: what a configuration makes.
+        wanted: what is meant.
+    """
+    if len(found.layers) != len(wanted.layers):
+        return [f"it would have {len(found.layers)} layers and not {len(wanted.layers)}"]
+    said = []
+    for number, (own, meant) in enumerate(zip(found.layers, wanted.layers, strict=True)):
+        for name in dict.fromkeys((*own, *meant)):
+            one, other = own.get(name, _NOTHING), meant.get(name, _NOTHING)
+            lists = isinstance(one, tuple) and isinstance(other, tuple)
+            if lists and (len(one), len(other)) == (found.depth, wanted.depth):
+                continue  # a module's copy of a list of the configuration's, which is held elsewhere
+            if one != other:
+                said.append(
+                    f"layer {number}: {name or 'the layer'} {_said(one)} for {_said(other)}"
+                )
+    return said
+
+
+def _said(value: Any) -> str:
+    return "nothing" if value is _NOTHING else str(value)[:60]
+
+
+def _plain(value: Any) -> Any:
+    """A value that can be compared; `_NOTHING` for all else."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        items = [_plain(item) for item in value]
+        return _NOTHING if any(item is _NOTHING for item in items) else tuple(items)
+    if isinstance(value, dict):
+        pairs = {str(key): _plain(item) for key, item in value.items()}
+        return _NOTHING if any(item is _NOTHING for item in pairs.values()) else pairs
+    return _NOTHING
