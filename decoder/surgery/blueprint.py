@@ -7,9 +7,10 @@ its layers are held against those that are meant.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -81,9 +82,9 @@ def layer_parts(layer: nn.Module, numbers: set[str]) -> Parts:
                 found[f"{path}.{name}"] = tuple(tensor.shape)
         for name, value in vars(module).items():
             plain = _plain(value)
-            if not name.startswith("_") and name not in {"training", *numbers}:
-                if plain is not _NOTHING:
-                    found[f"{path}.{name}"] = plain
+            own = name.startswith("_") or name in {"training", *numbers}
+            if not own and plain is not _NOTHING:
+                found[f"{path}.{name}"] = plain
     return found
 
 
@@ -126,14 +127,17 @@ def rebuilt(model: PreTrainedModel, settings: Mapping[str, Any]) -> PreTrainedMo
     before = {name: vars(text).get(name, _NOTHING) for name in settings}
     try:
         vars(text).update(settings)
-        stored = json.loads(whole.to_json_string(use_diff=True))
+        stored = whole.to_json_string(use_diff=True)
     finally:
         for name, value in before.items():
             if value is _NOTHING:
                 vars(text).pop(name, None)
             else:
                 vars(text)[name] = value
-    config = type(whole).from_dict(stored)
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "config.json"
+        file.write_text(stored, encoding="utf-8")
+        config = type(whole).from_json_file(file)
     with torch.device("meta"), meta_device_safe_creation_ops():
         return type(model)._from_config(config)
 
@@ -153,7 +157,7 @@ def differences(found: Blueprint, wanted: Blueprint) -> list[str]:
             one, other = own.get(name, _NOTHING), meant.get(name, _NOTHING)
             lists = isinstance(one, tuple) and isinstance(other, tuple)
             if lists and (len(one), len(other)) == (found.depth, wanted.depth):
-                continue  # a module's copy of a list of the configuration's, which is held elsewhere
+                continue  # a module's copy of a list that the configuration holds
             if one != other:
                 said.append(
                     f"layer {number}: {name or 'the layer'} {_said(one)} for {_said(other)}"

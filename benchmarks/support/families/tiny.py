@@ -16,7 +16,6 @@ import torch
 __all__ = [
     "DEPTH",
     "TOGETHER",
-    "UNBUILDABLE",
     "VOCABULARY",
     "families",
     "tiny_config",
