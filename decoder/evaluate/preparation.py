@@ -18,6 +18,7 @@ from decoder.evaluate.memory import peak_bytes, used_bytes
 from decoder.evaluate.steps import Node, Steps, joined, parts_of
 from decoder.evaluate.walk_plan import Needs
 from decoder.model.lm_head import injected, linear_lm_head
+from decoder.model.loading import first_line
 from decoder.model.structure import Stack, context_length
 from decoder.model.trace import LayerCall, Trace, record, record_calls
 from decoder.players import Unit
@@ -118,7 +119,16 @@ class EvaluationContext:
         self._steps = steps
         check_tokens(model, workload)
         tokens_1T = self._longest_row()
-        self._returns = self._probe(tokens_1T[:, :_PROBE_TOKENS])
+        try:
+            self._returns = self._probe(tokens_1T[:, :_PROBE_TOKENS])
+        except (ModelError, TextError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever stock code raises when it is called in parts
+            raise UnsupportedModel(
+                f"model type {self._kind}: its layers cannot be called one by one "
+                f"({type(error).__name__}: {first_line(error)}); leaving layers out cannot be "
+                "measured"
+            ) from error
         hidden_1TD, calls = record_calls(model, stack, tokens_1T, self._returns)
         layer_bytes = self._layer_peak(calls, hidden_1TD)
         few_1TD = self._through(tokens_1T[:, :_PROBE_TOKENS])
@@ -128,7 +138,7 @@ class EvaluationContext:
         self._vocabulary = self._text_config.vocab_size
         self._rows = buffer_rows(self._vocabulary, model.device, bound * _SMALL_BUFFER)
         if self._lm_head is None:
-            self._check_own_head(few_1TD)
+            self._check_own_head(tokens_1T[:, :_PROBE_TOKENS], few_1TD)
         else:
             shape = (self._rows, self._vocabulary)
             self._buffer_RV = torch.empty(shape, dtype=torch.float32, device=model.device)
@@ -257,7 +267,7 @@ class EvaluationContext:
         # reference; the model's own head makes its logits anew, whatever their number.
         work = 3 * chunk if self._lm_head is not None else head_bytes
         state = hidden_1TD[0, 0].nbytes
-        scored = 4 * hidden_1TD.shape[2] + 24 if self._workload.text is not None else 24
+        scored = 4 * hidden_1TD[0, 0].numel() + 24 if self._workload.text is not None else 24
         return Needs(
             state=state * self._steps.most_components,
             layer=-(-layer_bytes // row),
@@ -302,12 +312,17 @@ class EvaluationContext:
         with injected(self._model, self._stack, self._returns) as logits:
             return logits(ids_1R, rows_RD[None])[0]
 
-    def _check_own_head(self, hidden_1TD: Tensor) -> None:
+    def _check_own_head(self, tokens_1T: Tensor, hidden_1TD: Tensor) -> None:
         """Logits of a position must depend on its own last hidden states only."""
         half = max(1, hidden_1TD.shape[1] // 2)
-        whole = self._own_logits(hidden_1TD[0]).float()
-        part = self._own_logits(hidden_1TD[0, half:]).float()
-        if not torch.allclose(whole[half:], part, rtol=1e-2, atol=1e-2 * float(whole.abs().max())):
+        with injected(self._model, self._stack, self._returns) as logits:
+            whole = logits(tokens_1T, hidden_1TD)[0].float()
+        limit = 1e-2 * float(whole.abs().max())
+        if not all(
+            torch.allclose(whole[start:], part, rtol=1e-2, atol=limit)
+            for start in (0, half)
+            for part in [self._own_logits(hidden_1TD[0, start:]).float()]
+        ):
             raise UnsupportedModel(
                 f"model type {self._kind}: its logits depend on more than its last layer's output; "
                 "leaving layers out cannot be measured"

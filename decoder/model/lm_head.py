@@ -95,6 +95,8 @@ def linear_lm_head(
         tokens_BT: a few tokens.
         hidden_BTD: hidden states that leave the last layer on them.
     """
+    if hidden_BTD.ndim != 3:
+        return None
     ran: list[tuple[nn.Module, Tensor, Tensor]] = []
 
     def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Stack", "context_length", "depth_names", "find_stack"]
 
 # What configurations call the depth of a decoder; the decoder's own names before general ones.
-_DEPTHS = ("decoder_layers", "num_decoder_layers", "num_hidden_layers")
+_DEPTHS = ("decoder_layers", "num_decoder_layers", "num_hidden_layers", "num_layers")
 _CONTEXTS = ("max_position_embeddings", "max_target_positions", "max_seq_len", "context_length")
 
 
@@ -40,7 +40,8 @@ def find_stack(model: PreTrainedModel) -> Stack:
     """The ModuleList that holds one module for each of the model's layers.
 
     It is the one as long as the configuration says the decoder is deep; where several are (lists
-    of norms, say), the one with the most parameters.
+    of norms, say), the one in a part that has the decoder's configuration, then the one with the
+    most parameters.
 
     Raises:
         UnsupportedModel: there is none, or layers use the keys and values of others.
@@ -56,12 +57,12 @@ def find_stack(model: PreTrainedModel) -> Stack:
     lists = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.ModuleList)]
     for depth in depths:
         found = [
-            (sum(p.numel() for p in module.parameters()), name)
+            (_owns(model, name, text), sum(p.numel() for p in module.parameters()), name)
             for name, module in lists
             if len(module) == depth
         ]
         if found:
-            path = max(found)[1]
+            path = max(found)[-1]
             owner, _, attribute = path.rpartition(".")
             return Stack(path, model.get_submodule(owner), attribute)
     raise UnsupportedModel(
@@ -90,6 +91,16 @@ def context_length(text: Any) -> int | None:
     """
     values = (getattr(text, name, None) for name in _CONTEXTS)
     return next((v for v in values if isinstance(v, int) and v > 0), None)
+
+
+def _owns(model: PreTrainedModel, path: str, text: Any) -> bool:
+    """Whether the nearest part around a module that has a configuration has the decoder's."""
+    while path:
+        path = path.rpartition(".")[0]
+        config = getattr(model.get_submodule(path), "config", None)
+        if config is not None:
+            return isinstance(config, type(text))
+    return False
 
 
 def _named_depths(text: Any) -> list[str]:

@@ -223,6 +223,8 @@ def _split(
     stack: Stack, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[LayerCall, Tensor]:
     position = next((i for i, a in enumerate(args) if isinstance(a, Tensor) and a.ndim == 3), None)
+    if position is None and args and _streams(args[0]):
+        position = 0
     hidden = kwargs.get("hidden_states") if position is None else args[position]
     if not isinstance(hidden, Tensor):
         raise UnsupportedModel(f"{stack.path}: a layer is called without hidden states")
@@ -231,6 +233,11 @@ def _split(
         cleaned[position] = None
     rest = {name: value for name, value in kwargs.items() if name != "hidden_states"}
     return LayerCall(layer, position, tuple(cleaned), rest), hidden
+
+
+def _streams(value: Any) -> bool:
+    """Whether a value is hidden states of several streams, [B, T, streams, D]."""
+    return isinstance(value, Tensor) and value.ndim == 4 and value.is_floating_point()
 
 
 def _check_order(

@@ -7,7 +7,8 @@ its layers are held against those that are meant.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +22,14 @@ from decoder.model.structure import find_stack
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Blueprint", "blueprint", "differences", "layer_parts", "numbering", "rebuilt"]
+__all__ = [
+    "Blueprint",
+    "Numbering",
+    "blueprint",
+    "differences",
+    "numbering",
+    "rebuilt",
+]
 
 Parts = Mapping[str, Any]
 
@@ -36,12 +44,14 @@ class Blueprint:
 
     Attributes:
         layers: of each layer, its modules, the shapes of its weights and the plain values that its
-            modules keep, by name; without the layer's own number.
+            modules keep, by name.
+        numbers: names of values that hold the layer's own number.
         outside: shapes of all weights and buffers outside the layers, by name.
         depth: layers that its configuration speaks of.
     """
 
     layers: tuple[Parts, ...]
+    numbers: frozenset[str]
     outside: Mapping[str, tuple[int, ...]]
     depth: int
 
@@ -54,7 +64,7 @@ def blueprint(model: PreTrainedModel, layers: Sequence[nn.Module] | None = None)
         layers: other layers than its own, which it is to have.
     """
     stack = find_stack(model)
-    numbers = set(numbering(list(stack.layers)))
+    numbers = frozenset(numbering(list(stack.layers)))
     inside = {id(m) for layer in stack.layers for m in layer.modules()}
     outside = {
         f"{path}.{name}".strip("."): tuple(tensor.shape)
@@ -64,16 +74,11 @@ def blueprint(model: PreTrainedModel, layers: Sequence[nn.Module] | None = None)
         if tensor is not None
     }
     own = list(stack.layers) if layers is None else layers
-    return Blueprint(tuple(layer_parts(layer, numbers) for layer in own), outside, len(stack))
+    return Blueprint(tuple(map(_parts, own)), numbers, outside, len(stack))
 
 
-def layer_parts(layer: nn.Module, numbers: set[str]) -> Parts:
-    """Describe one layer.
-
-    Args:
-        layer: the layer.
-        numbers: attributes that hold the layer's number, which are left out.
-    """
+def _parts(layer: nn.Module) -> Parts:
+    """Describe one layer."""
     found: dict[str, Any] = {}
     for path, module in layer.named_modules():
         found[path] = type(module).__name__
@@ -82,31 +87,56 @@ def layer_parts(layer: nn.Module, numbers: set[str]) -> Parts:
                 found[f"{path}.{name}"] = tuple(tensor.shape)
         for name, value in vars(module).items():
             plain = _plain(value)
-            own = name.startswith("_") or name in {"training", *numbers}
+            own = name.startswith("_") or name == "training"
             if not own and plain is not _NOTHING:
                 found[f"{path}.{name}"] = plain
     return found
 
 
-def numbering(layers: Sequence[nn.Module]) -> dict[str, int]:
-    """Find the attributes that hold a layer's number, each with the first layer's number.
+@dataclass(frozen=True)
+class Numbering:
+    """How an attribute counts layers: layer i says `stride * i + start`."""
+
+    stride: int
+    start: int
+
+    def again(self, value: int, old: Iterable[int], new: int) -> int:
+        """Say the number of a layer that has moved; the same where it is no such number.
+
+        Args:
+            value: what it said.
+            old: places that it may have had.
+            new: its place now.
+        """
+        known = {self.stride * place + self.start for place in old}
+        return self.stride * new + self.start if value in known else value
+
+
+def numbering(layers: Sequence[nn.Module]) -> dict[str, Numbering]:
+    """Find the attributes that hold a layer's number, by module and name, and how they count.
 
     They are those that modules are known to use, and any that counts up with the layers.
 
     Args:
         layers: of a whole model, in depth order.
     """
-    seen: dict[str, dict[int, set[int]]] = {}
+    seen: dict[str, dict[int, int]] = {}
     for index, layer in enumerate(layers):
-        for module in layer.modules():
+        for path, module in layer.named_modules():
             for name, value in vars(module).items():
                 if type(value) is int and not name.startswith("_"):
-                    seen.setdefault(name, {}).setdefault(index, set()).add(value)
-    found = {name: 0 for name in _INDICES if name in seen}
-    for name, by_layer in seen.items():
-        starts = {value - index for index, values in by_layer.items() for value in values}
-        if name not in found and len(by_layer) == len(layers) > 2 and len(starts) == 1:
-            found[name] = starts.pop()
+                    seen.setdefault(f"{path}.{name}", {})[index] = value
+    found = {}
+    for name, values in seen.items():
+        known = name.rpartition(".")[2] in _INDICES
+        first, second = [*values, None][:2]
+        stride = 1
+        if second is not None and known:
+            stride = (values[second] - values[first]) // (second - first)
+        rule = Numbering(stride, values[first] - stride * first)
+        counts = stride > 0 and all(v == stride * i + rule.start for i, v in values.items())
+        if counts and (known or len(values) == len(layers) > 2):
+            found[name] = rule
     return found
 
 
@@ -137,7 +167,7 @@ def rebuilt(model: PreTrainedModel, settings: Mapping[str, Any]) -> PreTrainedMo
     with TemporaryDirectory() as folder:
         file = Path(folder) / "config.json"
         file.write_text(stored, encoding="utf-8")
-        config = type(whole).from_json_file(file)
+        config = type(whole).from_pretrained(folder)
     with torch.device("meta"), meta_device_safe_creation_ops():
         return type(model)._from_config(config)
 
@@ -154,15 +184,25 @@ def differences(found: Blueprint, wanted: Blueprint) -> list[str]:
     said = []
     for number, (own, meant) in enumerate(zip(found.layers, wanted.layers, strict=True)):
         for name in dict.fromkeys((*own, *meant)):
+            if name in found.numbers or name in wanted.numbers:
+                continue
             one, other = own.get(name, _NOTHING), meant.get(name, _NOTHING)
-            lists = isinstance(one, tuple) and isinstance(other, tuple)
-            if lists and (len(one), len(other)) == (found.depth, wanted.depth):
-                continue  # a module's copy of a list that the configuration holds
-            if one != other:
+            sizes = tuple(len(v) if isinstance(v, tuple) else v for v in (one, other))
+            if sizes == (found.depth, wanted.depth) and (
+                isinstance(one, tuple) or "layers" in name
+            ):
+                continue  # a module's copy of what the configuration says
+            if not _same(one, other):
                 said.append(
                     f"layer {number}: {name or 'the layer'} {_said(one)} for {_said(other)}"
                 )
     return said
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return one == other or math.isclose(one, other, rel_tol=1e-6)
+    return one == other
 
 
 def _said(value: Any) -> str:

@@ -110,14 +110,14 @@ def _numbers(
     own: nn.ModuleList, layers: Sequence[nn.Module], sources: Sequence[tuple[int, int]]
 ) -> Iterator[tuple[dict[str, Any], dict[str, int]]]:
     """What modules call their layer's place, anew."""
-    first = numbering(list(own))
+    rules = numbering(list(own))
     for new, (layer, old) in enumerate(zip(layers, sources, strict=True)):
-        for module in layer.modules():
+        for path, module in layer.named_modules():
             values = vars(module)
             numbers = {
-                name: new + start
-                for name, start in first.items()
-                if type(values.get(name)) is int and values[name] - start in old
+                name: rules[f"{path}.{name}"].again(value, old, new)
+                for name, value in values.items()
+                if f"{path}.{name}" in rules and type(value) is int
             }
             if numbers:
                 yield values, numbers

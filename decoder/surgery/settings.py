@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from torch import nn
 
@@ -33,6 +35,7 @@ _MLP_NAMES = re.compile("mlp|moe|expert|dense|ffn|feed_forward|intermediate|acti
 _NUMBERS = re.compile("layer|idx|indices|_ids")
 _COUNTS = re.compile("first|dense|hash|window_layers|start|layers$")
 _RHYTHMS = re.compile("period|offset|interval|step|every|frequency|pattern")
+_SHARES = re.compile("scale")
 _TRIES = 80  # models without weights that are made before an answer is given up
 
 
@@ -52,6 +55,10 @@ class Fit:
     trouble: str | None
 
 
+_KNOWN: WeakKeyDictionary[nn.Module, dict[Any, Fit]] = WeakKeyDictionary()
+"""What was found for a model, by its configuration and the layers that remain."""
+
+
 def fit_settings(
     model: PreTrainedModel,
     layers: Sequence[nn.Module],
@@ -68,9 +75,12 @@ def fit_settings(
     """
     mlp = attention if mlp is None else mlp
     text = model.config.get_text_config(decoder=True)
-    search = _Search(model, text, blueprint(model, layers), attention, mlp)
-    choices = readings(text, len(find_stack(model)), attention, mlp)
-    return search.best(choices)
+    known = _KNOWN.setdefault(model, {})
+    key = (model.config.to_json_string(use_diff=False), tuple(attention), tuple(mlp))
+    if key not in known:
+        search = _Search(model, text, blueprint(model, layers), attention, mlp)
+        known[key] = search.best(readings(text, len(find_stack(model)), attention, mlp))
+    return known[key]
 
 
 def readings(
@@ -111,12 +121,19 @@ def _read(
         if value and _layer_keys(value, depth):
             yield _renumbered(value, attention, mlp)
             yield value
+    elif isinstance(value, float) and _SHARES.search(name):  # by the root of the depth, say
+        yield value
+        yield value * math.sqrt(len(attention) / depth)
+    elif _is_count(name, value, depth):
+        count = sum(i < value for i in kept)
+        yield from (count, value) if name.startswith("first") else (value, count)
     elif dataclasses.is_dataclass(value) and not hasattr(value, "model_type"):
         yield _within(value, depth, attention, mlp)
-    elif type(value) is int and 0 < value <= depth and not name.startswith("_"):
-        if _COUNTS.search(name):
-            count = sum(i < value for i in kept)
-            yield from (count, value) if name.startswith("first") else (value, count)
+
+
+def _is_count(name: str, value: Any, depth: int) -> bool:
+    known = not name.startswith("_") and _COUNTS.search(name)
+    return type(value) is int and 0 < value <= depth and bool(known)
 
 
 def _read_list(name: str, value: Any, depth: int, kept: Sequence[int]) -> Iterator[Any]:
@@ -199,7 +216,8 @@ def _told(text: Any, depth: int, attention: Sequence[int], mlp: Sequence[int]) -
 
 def _expert_span(text: Any, depth: int, mlp: Sequence[int]) -> dict[str, Any]:
     """Ernie's rule for these layers, where it can say them: experts from one layer to another."""
-    first, last = text.moe_layer_start_index, text.moe_layer_end_index % depth
+    first, last = text.moe_layer_start_index, text.moe_layer_end_index
+    last = last if last >= 0 else depth - 1
     experts = [
         new
         for new, old in enumerate(mlp)
@@ -331,8 +349,11 @@ def _patterns(
                 value = getattr(text, name)
             except Exception:  # a property that does not apply to this configuration
                 continue
-            if isinstance(value, list | tuple) and len(value) == depth:
-                if all(isinstance(item, str | int | float | None) for item in value):
-                    kept = mlp if _MLP_NAMES.search(name) else attention
-                    found[name] = [value[i] for i in kept]
+            if (
+                isinstance(value, list | tuple)
+                and len(value) == depth
+                and all(isinstance(item, str | int | float | None) for item in value)
+            ):
+                kept = mlp if _MLP_NAMES.search(name) else attention
+                found[name] = [value[i] for i in kept]
     return found

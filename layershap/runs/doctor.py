@@ -113,8 +113,12 @@ def _export(work: Workspace) -> str:
     from decoder.checkpoint.inspect import skeleton
     from decoder.surgery.door import check_structure
 
-    check_structure(skeleton(work.spec))
-    return "smaller models have the same stock architecture"
+    stays = check_structure(skeleton(work.spec))
+    return "smaller models have the same stock architecture" + (
+        f", where L{' and L'.join(map(str, stays))} stays: sets without it cannot be exported"
+        if stays
+        else ""
+    )
 
 
 def _text(work: Workspace) -> str:

@@ -57,7 +57,8 @@ def checked(kind: str, folder: Path) -> dict[str, Any]:
         return found
     if not step("door", tried.open):
         return found
-    step("layers", tried.measure_layers)
+    if not step("layers", tried.measure_layers) and found["layers"].startswith("refused"):
+        return found
     if tried.unexportable:
         found["export"] = f"refused: {tried.unexportable}"
     else:
@@ -95,10 +96,10 @@ class _Tried:
 
         self.spec = ModelSpec(str(self.folder / "whole"))
         self.model = load_model(self.spec)
-        self.unexportable = None
+        self.unexportable, self.stays = None, ()
         try:
-            check_structure(skeleton(self.spec))
-            rehearse(self.model)
+            self.stays = check_structure(skeleton(self.spec))
+            rehearse(self.model, self.stays)
         except Unexportable as error:
             self.unexportable = str(error)
 
@@ -140,18 +141,28 @@ class _Tried:
             worst = self._export(f"layers{number}", [Remove(i) for i in gone], wanted) or worst
         return worst
 
+    def _kinds(self) -> list[str]:
+        text = self.model.config.get_text_config(decoder=True)
+        return list(getattr(text, "layer_types", None) or ["layer"] * 6)
+
     def _sets(self) -> list[tuple[int, ...]]:
         """Sets to remove, without the last layer of a kind: a hybrid needs one that attends."""
-        text = self.model.config.get_text_config(decoder=True)
-        kinds = list(getattr(text, "layer_types", None) or ["layer"] * 6)
-        found = []
+        kinds, found = self._kinds(), []
         for gone in _SETS:
-            left = [i for i in range(6) if i not in gone]
+            left = [i for i in range(6) if i not in gone or i in self.stays]
             for kind in dict.fromkeys(kinds):
                 if kind not in [kinds[i] for i in left]:
                     left.append(kinds.index(kind))
             found.append(tuple(i for i in range(6) if i not in left))
         return [gone for gone in found if gone]
+
+    def _halves(self, gone: Sequence[int]) -> list[int]:
+        """The same for halves: two a layer, its attention first."""
+        kinds, stay = self._kinds(), set(self.stays)
+        for kind in dict.fromkeys(kinds):
+            if all(2 * i in gone for i in range(6) if kinds[i] == kind):
+                stay.add(kinds.index(kind))
+        return [player for player in gone if player // 2 not in stay]
 
     def export_halves(self) -> str | None:
         from decoder import load_model, make_roster
@@ -159,7 +170,7 @@ class _Tried:
 
         roster, worst = make_roster("sublayers", 6), None
         for number, text in enumerate(_HALVES):
-            gone = roster.find(text)
+            gone = self._halves(roster.find(text))
             plan = plan_edits(roster, gone, lambda: load_model(self.spec))
             wanted = self._without(roster, gone)
             worst = self._export(f"halves{number}", plan.edits, wanted) or worst
@@ -172,7 +183,8 @@ class _Tried:
 
         path = self.folder / name
         write(self.spec, edits, path, self.tokens)
-        model, told = AutoModelForCausalLM.from_pretrained(path, output_loading_info=True)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(path, output_loading_info=True)
+        model, told = loaded
         wrong = {k: sorted(map(str, v))[:2] for k, v in told.items() if v}
         if wrong:
             return f"off: stock transformers reports {wrong}"

@@ -53,7 +53,9 @@ _SIZES: tuple[tuple[str, Any], ...] = (
     (r"sliding_window|sliding_window_size|window_size|attention_window_size|local_attention", 6),
     (r"attention_chunk_size|local_attention_window_len|keep_window_size", 6),
     (r"n_routed_experts|num_experts|num_local_experts|moe_num_experts", 4),
-    (r"num_experts_per_tok(en)?|moe_k|moe_topk|index_topk|index_topk_blocks", 2),
+    (r"num_experts_per_tok(en)?|moe_k|moe_topk", 2),
+    # Longer than the text: the scores that sparse attention chooses by tie in tiny models.
+    (r"index_topk|index_topk_blocks", 64),
     (r"n_group|num_expert_group", 2),
     (r"topk_group", 1),
     (r"n_shared_experts|num_shared_experts|moe_num_shared_experts|zero_expert_num", 1),
@@ -99,6 +101,12 @@ TOGETHER: dict[str, dict[str, Any]] = {
             },
         },
     },
+    "bamba": {"attn_layer_indices": [1, 4]},
+    # Cached decoding beyond the window is not the plain forward's in transformers 5.23.
+    "doge": {"keep_window_size": 64},
+    "moshi": {"sliding_window": 64},
+    "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"] * 3},
+    "nemotron_h": {"layers_block_type": ["linear_attention", "moe", "full_attention"] * 2},
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
     "qwen4_exp_text": {
         "indexer_n_heads": 2,
@@ -113,7 +121,11 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "roc_bert": {"pronunciation_vocab_size": 20, "shape_vocab_size": 20},
     "reformer": {"is_decoder": True, "axial_pos_shape": [8, 16], "axial_pos_embds_dim": [16, 16]},
     "xlm": {"use_lang_emb": False},
-    "zamba": {"attention_hidden_size": 64, "attention_head_dim": 16},
+    "zamba": {
+        "layers_block_type": ["linear_attention", *["hybrid"] * 4, "linear_attention"],
+        "attention_hidden_size": 64,
+        "attention_head_dim": 16,
+    },
     "zamba2": {"attention_hidden_size": 64, "attention_head_dim": 16},
     "zaya": {"num_experts_per_tok": 1},
 }
@@ -160,6 +172,8 @@ def tiny_model(kind: str) -> Any:
 def _shrunk(kind: type, together: dict[str, Any]) -> Any:
     default = kind()
     settings = _sizes(default)
+    if getattr(default, "is_decoder", None) is False:  # BERT and its kin, which look ahead else
+        settings["is_decoder"] = True
     for name, value in vars(default).items():
         if hasattr(value, "to_dict") and hasattr(value, "model_type"):
             inner = together.get(name, {})
