@@ -1,6 +1,6 @@
 """Every decoder of the installed transformers, from its files to a smaller checkpoint.
 
-    python -m benchmarks.families --json FILE [FAMILY ...]
+    python -m benchmarks.families --json FILE --page docs/families.md [FAMILY ...]
 
 Each family is made tiny from its own configuration class, measured without layers and without
 halves against plain forwards, exported, loaded again by stock transformers and generated with and
@@ -16,6 +16,7 @@ import os
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def _one(kind: str, pipe: Any) -> None:
 
 def main() -> None:
     """Sweeps."""
+    from benchmarks.support.families.table import page
     from benchmarks.support.families.tiny import families
 
     parser = argparse.ArgumentParser(
@@ -75,6 +77,7 @@ def main() -> None:
     )
     parser.add_argument("family", nargs="*", help="model types; all when omitted")
     parser.add_argument("--json", type=Path, help="where to write the results")
+    parser.add_argument("--page", type=Path, help="where to write them as a page of Markdown")
     parser.add_argument("--deadline", type=float, default=120.0, help="seconds a family [120]")
     options = parser.parse_args()
 
@@ -85,6 +88,8 @@ def main() -> None:
     found = sweep(options.family or list(families()), options.deadline, told)
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+    if options.page:
+        options.page.write_text(page(found, version("transformers")), "utf-8")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from decoder.data.workload import TEXT_METRICS, Batch, Workload, task_batches
 from decoder.errors import ModelError, TextError, UnsupportedModel
 from decoder.evaluate.losses import Head, LinearHead, LogitsHead, ScoredPositions, buffer_rows
-from decoder.evaluate.memory import peak_bytes, used_bytes
+from decoder.evaluate.memory import is_out_of_memory, peak_bytes, used_bytes
 from decoder.evaluate.steps import Node, Steps, joined, parts_of
 from decoder.evaluate.walk_plan import Needs
 from decoder.model.lm_head import injected, linear_lm_head
@@ -119,29 +120,24 @@ class EvaluationContext:
         self._steps = steps
         check_tokens(model, workload)
         tokens_1T = self._longest_row()
-        try:
-            self._returns = self._probe(tokens_1T[:, :_PROBE_TOKENS])
-        except (ModelError, TextError, torch.OutOfMemoryError):
-            raise
-        except Exception as error:  # whatever stock code raises when it is called in parts
-            raise UnsupportedModel(
-                f"model type {self._kind}: its layers cannot be called one by one "
-                f"({type(error).__name__}: {first_line(error)}); leaving layers out cannot be "
-                "measured"
-            ) from error
-        hidden_1TD, calls = record_calls(model, stack, tokens_1T, self._returns)
+        with _in_parts(self._kind):
+            self._look(tokens_1T, bound)
+
+    def _look(self, tokens_1T: Tensor, bound: int) -> None:
+        self._returns = self._probe(tokens_1T[:, :_PROBE_TOKENS])
+        hidden_1TD, calls = record_calls(self._model, self._stack, tokens_1T, self._returns)
         layer_bytes = self._layer_peak(calls, hidden_1TD)
         few_1TD = self._through(tokens_1T[:, :_PROBE_TOKENS])
         self._lm_head = linear_lm_head(
-            model, stack, self._returns, tokens_1T[:, :_PROBE_TOKENS], few_1TD
+            self._model, self._stack, self._returns, tokens_1T[:, :_PROBE_TOKENS], few_1TD
         )
         self._vocabulary = self._text_config.vocab_size
-        self._rows = buffer_rows(self._vocabulary, model.device, bound * _SMALL_BUFFER)
+        self._rows = buffer_rows(self._vocabulary, self._model.device, bound * _SMALL_BUFFER)
         if self._lm_head is None:
             self._check_own_head(tokens_1T[:, :_PROBE_TOKENS], few_1TD)
         else:
             shape = (self._rows, self._vocabulary)
-            self._buffer_RV = torch.empty(shape, dtype=torch.float32, device=model.device)
+            self._buffer_RV = torch.empty(shape, dtype=torch.float32, device=self._model.device)
         self.needs = self._needs(hidden_1TD, layer_bytes)
 
     def batches(self, tokens_a_batch: int) -> list[PreparedBatch]:
@@ -341,6 +337,26 @@ class EvaluationContext:
             f"model type {self._kind}: the whole model's logits are not numbers in "
             f"{self._model.dtype}; check the checkpoint or choose another --dtype"
         )
+
+
+@contextmanager
+def _in_parts(kind: str) -> Iterator[None]:
+    """Say in one line what stock code raises when it is called in parts; memory is another matter.
+
+    Args:
+        kind: model type.
+    """
+    try:
+        yield
+    except (ModelError, TextError):
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise UnsupportedModel(
+            f"model type {kind}: its layers cannot be called one by one ({type(error).__name__}: "
+            f"{first_line(error)}); leaving layers out cannot be measured"
+        ) from error
 
 
 def check_tokens(model: PreTrainedModel, workload: Workload) -> None:

@@ -110,15 +110,10 @@ def _model(work: Workspace) -> str:
 
 
 def _export(work: Workspace) -> str:
-    from decoder.checkpoint.inspect import skeleton
-    from decoder.surgery.door import check_structure
+    from layershap.runs.exportable import check_exportable
 
-    stays = check_structure(skeleton(work.spec))
-    return "smaller models have the same stock architecture" + (
-        f", where L{' and L'.join(map(str, stays))} stays: sets without it cannot be exported"
-        if stays
-        else ""
-    )
+    check_exportable(work)
+    return "smaller models have the same stock architecture"
 
 
 def _text(work: Workspace) -> str:
