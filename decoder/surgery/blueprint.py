@@ -46,7 +46,7 @@ class Blueprint:
         layers: of each layer, its modules, the shapes of its weights and the plain values that its
             modules keep, by name.
         numbers: names of values that hold the layer's own number.
-        outside: shapes of all weights and buffers outside the layers, by name.
+        outside: shapes of all that is stored outside the layers, by name.
         depth: layers that its configuration speaks of.
     """
 
@@ -71,7 +71,7 @@ def blueprint(model: PreTrainedModel, layers: Sequence[nn.Module] | None = None)
         for path, module in model.named_modules()
         if id(module) not in inside
         for name, tensor in (*module._parameters.items(), *module._buffers.items())
-        if tensor is not None
+        if tensor is not None and name not in module._non_persistent_buffers_set
     }
     own = list(stack.layers) if layers is None else layers
     return Blueprint(tuple(map(_parts, own)), numbers, outside, len(stack))

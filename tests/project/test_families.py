@@ -11,7 +11,8 @@ from benchmarks.support.families.table import outcome, page, reason
 from benchmarks.support.families.tiny import families, tiny_config
 
 # Lists a layer, a share of the depth, spans, overrides keyed by layer, an encoder's decoder, a
-# first layer that must stay, an encoder made a decoder; two numbers a layer, several streams, hybrids.
+# first layer that must stay, an encoder made a decoder; two numbers a layer, several streams,
+# hybrids.
 EXACT = ("smollm3", "minicpm3", "ernie4_5_moe", "gemma4_unified_text", "bart", "rwkv", "bert")
 SLOW = ("longcat_flash", "deepseek_v4", "qwen3_5_text", "recurrent_gemma", "modernbert-decoder")
 

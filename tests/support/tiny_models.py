@@ -207,6 +207,10 @@ REFUSED: dict[str, dict[str, Any]] = {
 """Those whose layers use the keys and values of earlier ones."""
 
 AT_THE_DOOR: dict[str, dict[str, Any]] = {
+    "gpt_neox_japanese": {
+        **{n: v for n, v in _NEOX_LIKE.items() if n != "intermediate_size"},
+        "intermediate_multiple_size": 2,
+    },
     "bert": _NEOX_LIKE,
     "electra": {**_NEOX_LIKE, "embedding_size": 32},
     "recurrent_gemma": {**_LLAMA_LIKE, "head_dim": 8, "lru_width": 32},

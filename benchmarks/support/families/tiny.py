@@ -80,6 +80,14 @@ _SIZES: tuple[tuple[str, Any], ...] = (
 _OFTEN_LEFT_OUT = ("head_dim", "num_key_value_heads")
 _NO_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 
+_QWEN4 = {
+    "indexer_n_heads": 2,
+    "indexer_kv_heads": 1,
+    "indexer_head_dim": 8,
+    "indexer_budget": 8,
+    "indexer_compress_ratio": 2,
+}
+
 TOGETHER: dict[str, dict[str, Any]] = {
     "blt": {
         "patcher_config": {"vocab_size": 260, "hidden_size": 32},
@@ -108,19 +116,15 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"] * 3},
     "nemotron_h": {"layers_block_type": ["linear_attention", "moe", "full_attention"] * 2},
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
-    "qwen4_exp_text": {
-        "indexer_n_heads": 2,
-        "indexer_kv_heads": 1,
-        "indexer_head_dim": 8,
-        "indexer_budget": 8,
-        "indexer_compress_ratio": 2,
-    },
+    "qwen4_exp_text": _QWEN4,
+    "qwen4_exp": {"text_config": _QWEN4},
     "deepseek_v2": {"n_group": 1, "topk_group": 1, "num_experts_per_tok": 2},
     "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv"] * 2},
     "mamba2": {"num_heads": 8},
     "roc_bert": {"pronunciation_vocab_size": 20, "shape_vocab_size": 20},
     "reformer": {"is_decoder": True, "axial_pos_shape": [8, 16], "axial_pos_embds_dim": [16, 16]},
     "xlm": {"use_lang_emb": False},
+    "xmod": {"default_language": "en_XX"},
     "zamba": {
         "layers_block_type": ["linear_attention", *["hybrid"] * 4, "linear_attention"],
         "attention_hidden_size": 64,

@@ -6,9 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from torch import nn
 
 from decoder import MaskedModel, UnsupportedModel, find_stack
+from decoder.surgery.apply import check_described
+from decoder.surgery.blueprint import Numbering, numbering
 from decoder.surgery.door import Unexportable, check_structure, rehearse
+from decoder.surgery.edit import Remove
 from decoder.surgery.settings import fit_settings, readings
 from tests.support.tiny_models import STRUCTURES, tiny_model
 
@@ -48,6 +52,45 @@ def test_periods_are_found_where_they_can_say_the_pattern():
     assert fit.trouble is None
     odd = fit_settings(model, [stack.layers[i] for i in (0, 1, 4)], (0, 1, 4))
     assert odd.trouble is not None
+
+
+def test_what_is_not_stored_may_go_with_the_last_layer_of_its_kind():
+    model = tiny_model("gemma3_text")
+    check_described(model, [Remove(1), Remove(3)])  # the rotary table of full attention goes too
+
+
+def test_a_layer_built_in_another_way_must_stay():
+    model = tiny_model("gpt_neox_japanese")
+    assert check_structure(model) == (4,)
+    with pytest.raises(UnsupportedModel, match="no configuration describes it"):
+        check_described(model, [Remove(4)])
+    rehearse(model, (4,))
+
+
+def test_numbers_count_layers_by_module():
+    layers = [nn.ModuleDict({"one": nn.Identity(), "other": nn.Identity()}) for _ in range(4)]
+    for index, layer in enumerate(layers):
+        vars(layer["one"])["layer_idx"] = 2 * index + 1
+        vars(layer["other"])["place"] = index
+    rules = numbering(layers)
+    assert rules == {"one.layer_idx": Numbering(2, 1), "other.place": Numbering(1, 0)}
+    assert rules["one.layer_idx"].again(7, [3], 1) == 3
+    assert rules["one.layer_idx"].again(6, [3], 1) == 6
+
+
+def test_heads_that_look_at_the_tokens_are_not_measured():
+    model = tiny_model("llama")
+    head, embedding = model.forward, model.get_input_embeddings()
+
+    def forward(input_ids, **kwargs):
+        out = head(input_ids, **kwargs)
+        out.logits = out.logits + embedding(input_ids).mean(-1, keepdim=True) ** 2 * 1e3
+        out.logits = out.logits.tanh() * 5
+        return out
+
+    model.forward = forward
+    with pytest.raises(UnsupportedModel, match="depend on more than its last layer's output"):
+        MaskedModel(model, TOKENS)
 
 
 def test_entries_keyed_by_layer_move_with_their_layers():
