@@ -46,9 +46,12 @@ class ScoredPositions:
         return cls(index, targets, row, len(batch.rows))
 
     def pick(self, hidden_STD: Tensor) -> Tensor:
-        """Hidden states at the places: [M * B, T, D] -> [M, N, D], M coalitions stacked."""
-        width = hidden_STD.shape[-1]
-        return hidden_STD.reshape(-1, self.rows * hidden_STD.shape[1], width)[:, self.index_N]
+        """Hidden states at the places: [M * B, T, D] -> [M, N, D], M coalitions stacked.
+
+        D may be several dimensions, where layers pass on several streams.
+        """
+        width = hidden_STD.shape[2:]
+        return hidden_STD.reshape(-1, self.rows * hidden_STD.shape[1], *width)[:, self.index_N]
 
     def sums(self, values_KMN: Tensor) -> Tensor:
         """Sums over each row's places: [K, M, N] -> float64 [K, M, B]."""

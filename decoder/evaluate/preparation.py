@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,13 @@ from torch import Tensor
 from decoder.data.workload import TEXT_METRICS, Batch, Workload, task_batches
 from decoder.errors import ModelError, TextError, UnsupportedModel
 from decoder.evaluate.losses import Head, LinearHead, LogitsHead, ScoredPositions, buffer_rows
-from decoder.evaluate.memory import peak_bytes, used_bytes
+from decoder.evaluate.memory import is_out_of_memory, peak_bytes, used_bytes
 from decoder.evaluate.steps import Node, Steps, joined, parts_of
 from decoder.evaluate.walk_plan import Needs
 from decoder.model.lm_head import injected, linear_lm_head
-from decoder.model.structure import Stack
-from decoder.model.trace import LayerCall, record, record_calls
+from decoder.model.loading import first_line
+from decoder.model.structure import Stack, context_length
+from decoder.model.trace import LayerCall, Trace, record, record_calls
 from decoder.players import Unit
 
 if TYPE_CHECKING:
@@ -118,20 +120,24 @@ class EvaluationContext:
         self._steps = steps
         check_tokens(model, workload)
         tokens_1T = self._longest_row()
+        with _in_parts(self._kind):
+            self._look(tokens_1T, bound)
+
+    def _look(self, tokens_1T: Tensor, bound: int) -> None:
         self._returns = self._probe(tokens_1T[:, :_PROBE_TOKENS])
-        hidden_1TD, calls = record_calls(model, stack, tokens_1T, self._returns)
+        hidden_1TD, calls = record_calls(self._model, self._stack, tokens_1T, self._returns)
         layer_bytes = self._layer_peak(calls, hidden_1TD)
         few_1TD = self._through(tokens_1T[:, :_PROBE_TOKENS])
         self._lm_head = linear_lm_head(
-            model, stack, self._returns, tokens_1T[:, :_PROBE_TOKENS], few_1TD
+            self._model, self._stack, self._returns, tokens_1T[:, :_PROBE_TOKENS], few_1TD
         )
         self._vocabulary = self._text_config.vocab_size
-        self._rows = buffer_rows(self._vocabulary, model.device, bound * _SMALL_BUFFER)
+        self._rows = buffer_rows(self._vocabulary, self._model.device, bound * _SMALL_BUFFER)
         if self._lm_head is None:
-            self._check_own_head(few_1TD)
+            self._check_own_head(tokens_1T[:, :_PROBE_TOKENS], few_1TD)
         else:
             shape = (self._rows, self._vocabulary)
-            self._buffer_RV = torch.empty(shape, dtype=torch.float32, device=model.device)
+            self._buffer_RV = torch.empty(shape, dtype=torch.float32, device=self._model.device)
         self.needs = self._needs(hidden_1TD, layer_bytes)
 
     def batches(self, tokens_a_batch: int) -> list[PreparedBatch]:
@@ -195,7 +201,35 @@ class EvaluationContext:
                 f"model type {self._kind}: calling its layers one by one does not give what its "
                 "own forward gives; leaving layers out cannot be measured"
             )
+        self._check_whole(tokens_1T, hidden, trace)
         return trace.returns
+
+    def _check_whole(self, tokens_1T: Tensor, hidden_1TD: Tensor, trace: Trace) -> None:
+        """What is measured of the whole model is its own, and says nothing of later tokens."""
+        with injected(self._model, self._stack, trace.returns) as lm_head:
+            own_BTV = lm_head(tokens_1T, hidden_1TD).float()
+        wanted_BTV = trace.logits_BTV.float()
+        limit = 100 * torch.finfo(self._model.dtype).eps * float(wanted_BTV.abs().max())
+        if own_BTV.shape != wanted_BTV.shape or not bool(
+            ((own_BTV - wanted_BTV).abs() <= limit).all()
+        ):
+            raise UnsupportedModel(
+                f"model type {self._kind}: its layers one by one, then its head, do not give its "
+                "own logits; leaving layers out cannot be measured"
+            )
+        half = tokens_1T.shape[1] // 2
+        other_1T = tokens_1T.clone()
+        other_1T[:, half:] = tokens_1T[:, half:].flip(1).roll(1, 1)
+        if half == 0 or torch.equal(other_1T, tokens_1T):
+            return
+        earlier_BTV = self._model(input_ids=other_1T, use_cache=False).logits[:, :half].float()
+        seen = (earlier_BTV - wanted_BTV[:, :half]).abs()
+        if bool((seen > 10 * limit + 1e-3 * float(wanted_BTV.abs().max())).any()):
+            raise UnsupportedModel(
+                f"model type {self._kind}: looks ahead, a later token changes what it says of "
+                "earlier ones, so its losses mean nothing; give a decoder (for BERT and its kin, "
+                'set "is_decoder": true in config.json if it was trained as one)'
+            )
 
     def _through(self, tokens_1T: Tensor) -> Tensor:
         """Hidden states that leave the last layer; the halves of layers are found on the way."""
@@ -229,7 +263,7 @@ class EvaluationContext:
         # reference; the model's own head makes its logits anew, whatever their number.
         work = 3 * chunk if self._lm_head is not None else head_bytes
         state = hidden_1TD[0, 0].nbytes
-        scored = 4 * hidden_1TD.shape[2] + 24 if self._workload.text is not None else 24
+        scored = 4 * hidden_1TD[0, 0].numel() + 24 if self._workload.text is not None else 24
         return Needs(
             state=state * self._steps.most_components,
             layer=-(-layer_bytes // row),
@@ -266,7 +300,7 @@ class EvaluationContext:
     @property
     def _own_rows(self) -> int:
         """Rows for the model's own head, which takes them for one sequence."""
-        context = getattr(self._text_config, "max_position_embeddings", None) or self._rows
+        context = context_length(self._text_config) or self._rows
         return min(self._rows, context)
 
     def _own_logits(self, rows_RD: Tensor) -> Tensor:
@@ -274,12 +308,17 @@ class EvaluationContext:
         with injected(self._model, self._stack, self._returns) as logits:
             return logits(ids_1R, rows_RD[None])[0]
 
-    def _check_own_head(self, hidden_1TD: Tensor) -> None:
+    def _check_own_head(self, tokens_1T: Tensor, hidden_1TD: Tensor) -> None:
         """Logits of a position must depend on its own last hidden states only."""
         half = max(1, hidden_1TD.shape[1] // 2)
-        whole = self._own_logits(hidden_1TD[0]).float()
-        part = self._own_logits(hidden_1TD[0, half:]).float()
-        if not torch.allclose(whole[half:], part, rtol=1e-2, atol=1e-2 * float(whole.abs().max())):
+        with injected(self._model, self._stack, self._returns) as logits:
+            whole = logits(tokens_1T, hidden_1TD)[0].float()
+        limit = 1e-2 * float(whole.abs().max())
+        if not all(
+            torch.allclose(whole[start:], part, rtol=1e-2, atol=limit)
+            for start in (0, half)
+            for part in [self._own_logits(hidden_1TD[0, start:]).float()]
+        ):
             raise UnsupportedModel(
                 f"model type {self._kind}: its logits depend on more than its last layer's output; "
                 "leaving layers out cannot be measured"
@@ -300,6 +339,26 @@ class EvaluationContext:
         )
 
 
+@contextmanager
+def _in_parts(kind: str) -> Iterator[None]:
+    """Say in one line what stock code raises when it is called in parts; memory is another matter.
+
+    Args:
+        kind: model type.
+    """
+    try:
+        yield
+    except (ModelError, TextError):
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise UnsupportedModel(
+            f"model type {kind}: its layers cannot be called one by one ({type(error).__name__}: "
+            f"{first_line(error)}); leaving layers out cannot be measured"
+        ) from error
+
+
 def check_tokens(model: PreTrainedModel, workload: Workload) -> None:
     """Refuse rows that the model cannot read.
 
@@ -307,7 +366,7 @@ def check_tokens(model: PreTrainedModel, workload: Workload) -> None:
         TextError: longer than the model's context, or ids outside its vocabulary.
     """
     text = model.config.get_text_config(decoder=True)
-    context = getattr(text, "max_position_embeddings", None)
+    context = context_length(text)
     if context is not None and workload.longest > context:
         raise TextError(
             f"--sequence-length {workload.longest}: longer than the model's context of {context} "

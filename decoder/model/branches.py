@@ -194,13 +194,20 @@ def _parts(call: LayerCall, hidden_BTD: Tensor) -> list[_Part]:
 
         return child.register_forward_pre_hook(hook, with_kwargs=True)
 
+    ran: set[str] = set()
     hooks = [listen(name, child) for name, child in children.items()]
+    hooks += [
+        inner.register_forward_pre_hook(lambda *_, name=name: ran.add(name))
+        for name, child in children.items()
+        for inner in child.modules()
+    ]
     try:
         call(hidden_BTD)
     finally:
         for hook in hooks:
             hook.remove()
-    if sorted(part.name for part in heard) != sorted(children):
+    # What did not run (attention to an encoder that is not there) is a part of neither half.
+    if sorted(part.name for part in heard) != sorted(ran):
         raise _unsupported(call, f"its parts {', '.join(children)} are not called once each")
     return heard
 

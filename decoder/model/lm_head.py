@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from decoder.model.structure import Stack
-from decoder.model.trace import copy_attributes, replaced
+from decoder.model.trace import StandsFor, replaced
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -47,16 +47,15 @@ class LinearLMHead:
         return hidden_ND
 
 
-class _Stub(nn.Module):
-    """Stands for the whole stack and returns given hidden states whatever it is called with."""
+class _Stub(StandsFor):
+    """Returns what the whole stack is to have returned, whatever it is called with."""
 
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.answer: Any = None
-        copy_attributes(layer, self)
+    def __init__(self, layer: nn.Module, answer: list[Any]) -> None:
+        super().__init__(layer)
+        self._answer = answer
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self.answer
+        return self._answer[0]
 
 
 @contextmanager
@@ -70,18 +69,15 @@ def injected(
         stack: its layers.
         returns: length of the tuple that layers return; 0 for a tensor.
     """
-    stub = _Stub(stack.layers[0])
+    answer: list[Any] = [None]
+    stubs = [_Stub(layer, answer) for layer in stack.layers]
 
     def logits(tokens_BT: Tensor, hidden_BTD: Tensor) -> Tensor:
-        stub.answer = (hidden_BTD, *[None] * (returns - 1)) if returns else hidden_BTD
+        answer[0] = (hidden_BTD, *[None] * (returns - 1)) if returns else hidden_BTD
         return model(input_ids=tokens_BT, use_cache=False).logits
 
-    with replaced(stack, [stub]):
-        depth = _set_depth(model, 1)
-        try:
-            yield logits
-        finally:
-            _set_depth(model, depth)
+    with replaced(stack, stubs):
+        yield logits
 
 
 def linear_lm_head(
@@ -99,6 +95,8 @@ def linear_lm_head(
         tokens_BT: a few tokens.
         hidden_BTD: hidden states that leave the last layer on them.
     """
+    if hidden_BTD.ndim != 3:
+        return None
     ran: list[tuple[nn.Module, Tensor, Tensor]] = []
 
     def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -141,9 +139,3 @@ def _scale(own: Tensor, model: Tensor, dtype: torch.dtype) -> float | None:
     if abs(scale - 1) < 0.02 or not torch.allclose(own * scale, model, rtol=precision, atol=0):
         return None
     return scale
-
-
-def _set_depth(model: PreTrainedModel, depth: int) -> int:
-    text = model.config.get_text_config(decoder=True)
-    before, text.num_hidden_layers = text.num_hidden_layers, depth
-    return before

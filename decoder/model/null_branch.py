@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from decoder.model.trace import copy_attributes
+from decoder.model.trace import StandsFor
 
 __all__ = ["NullOutput", "StandIn", "answer_tensor", "find_null_output", "hidden_like", "listened"]
 
@@ -74,16 +74,15 @@ class NullOutput:
         return (*self.members[: self.place], answer, *self.members[self.place + 1 :])
 
 
-class StandIn(nn.Module):
+class StandIn(StandsFor):
     """Stands for a part of a layer: silent, or with an answer that was computed before."""
 
     def __init__(
         self, part: nn.Module, null_output: NullOutput, answer: Tensor | None = None
     ) -> None:
-        super().__init__()
+        super().__init__(part)
         self._null_output = null_output
         self._answer = answer
-        copy_attributes(part, self)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the part would return."""

@@ -19,7 +19,15 @@ from decoder.model.structure import Stack
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["LayerCall", "Trace", "hidden_of", "record", "record_calls", "replaced"]
+__all__ = [
+    "LayerCall",
+    "StandsFor",
+    "Trace",
+    "hidden_of",
+    "record",
+    "record_calls",
+    "replaced",
+]
 
 
 @dataclass(frozen=True)
@@ -122,13 +130,35 @@ class _Reached(Exception):
     """Ends a forward before the head."""
 
 
-class _Recorder(nn.Module):
+class StandsFor(nn.Module):
+    """A module in the place of another, which answers for all else that is asked of it.
+
+    A model's loop may read more off a layer than its output (its attention type, a part of it, a
+    method), and finds it here.
+
+    Args:
+        module: the one that it stands for; it is not a part of this one.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self._real = (module,)  # in a tuple, so that its weights are not this module's
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if "_real" not in vars(self):
+                raise
+            return getattr(self._real[0], name)
+
+
+class _Recorder(StandsFor):
     """Stands for one layer: notes how it is called and hands the hidden states on as they are."""
 
     def __init__(self, layer: nn.Module, note: Any) -> None:
-        super().__init__()
+        super().__init__(layer)
         self._note = note
-        copy_attributes(layer, self)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self._note(args, kwargs)
@@ -189,17 +219,12 @@ def replaced(stack: Stack, modules: Sequence[nn.Module]) -> Iterator[None]:
         setattr(stack.owner, stack.attribute, layers)
 
 
-def copy_attributes(layer: nn.Module, to: nn.Module) -> None:
-    """Copy a layer's plain attributes: the model's loop may read them (its attention type, say)."""
-    for name, value in vars(layer).items():
-        if not name.startswith("_") and name not in vars(to):
-            setattr(to, name, value)
-
-
 def _split(
     stack: Stack, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[LayerCall, Tensor]:
     position = next((i for i, a in enumerate(args) if isinstance(a, Tensor) and a.ndim == 3), None)
+    if position is None and args and _streams(args[0]):
+        position = 0
     hidden = kwargs.get("hidden_states") if position is None else args[position]
     if not isinstance(hidden, Tensor):
         raise UnsupportedModel(f"{stack.path}: a layer is called without hidden states")
@@ -208,6 +233,11 @@ def _split(
         cleaned[position] = None
     rest = {name: value for name, value in kwargs.items() if name != "hidden_states"}
     return LayerCall(layer, position, tuple(cleaned), rest), hidden
+
+
+def _streams(value: Any) -> bool:
+    """Whether a value is hidden states of several streams, [B, T, streams, D]."""
+    return isinstance(value, Tensor) and value.ndim == 4 and value.is_floating_point()
 
 
 def _check_order(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from decoder.errors import UnsupportedModel
 from decoder.model.halves import HalfOwnership
 from decoder.model.structure import find_stack
 from decoder.surgery.blocks import blocks_of, zeroed_halves
@@ -17,12 +18,13 @@ from decoder.surgery.edit import Edit, Merge, Repack, canonical, check_edits
 from decoder.surgery.merge import merged_weights
 from decoder.surgery.patch import Patches, patched
 from decoder.surgery.repack import check_fits, find_owners, packed_layers
+from decoder.surgery.settings import fit_settings
 from decoder.surgery.weights import changed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["applied", "owners_for"]
+__all__ = ["applied", "check_described", "owners_for"]
 
 
 def owners_for(model: PreTrainedModel, edits: Iterable[Edit]) -> dict[int, HalfOwnership]:
@@ -37,6 +39,33 @@ def owners_for(model: PreTrainedModel, edits: Iterable[Edit]) -> dict[int, HalfO
     """
     repacked = [edit for edit in edits if isinstance(edit, Repack)]
     return find_owners(model, {layer for e in repacked for layer in (e.attention, e.mlp)})
+
+
+def check_described(model: PreTrainedModel, edits: Iterable[Edit]) -> None:
+    """Refuse a smaller model that no configuration describes, without touching a weight.
+
+    Repacked layers are not looked at: what they are made of is found with weights.
+
+    Args:
+        model: the original, with weights or without.
+        edits: what is to be done to it.
+
+    Raises:
+        EditError: the edits do not fit the model's depth.
+        UnsupportedModel: no configuration makes the layers that remain.
+    """
+    edits, stack = canonical(edits), find_stack(model)
+    check_edits(edits, len(stack))
+    blocks = blocks_of(edits, len(stack))
+    if len(blocks) == len(stack) or any(block.mixed for block in blocks):
+        return
+    kept = [block.attention_layer for block in blocks]
+    fit = fit_settings(model, [stack.layers[i] for i in kept], kept)
+    if fit.trouble is not None:
+        raise UnsupportedModel(
+            f"model type {model.config.model_type}: no configuration describes it with layers "
+            f"{', '.join(map(str, kept))} alone ({fit.trouble}); nothing was written"
+        )
 
 
 @contextmanager
@@ -73,12 +102,13 @@ def applied(
     owners = owners_for(model, edits) if owners is None else owners
     check_fits(stack, owners, blocks)
     zero = half_weights(model, zeroed_halves(blocks))
-    layers, settings = packed_layers(model, stack, blocks, owners)
+    layers, fit = packed_layers(model, stack, blocks, owners)
+    sources = [(block.attention_layer, block.mlp_layer) for block in blocks]
     merges = [edit for edit in edits if isinstance(edit, Merge)]
     with (
         merged_weights(model, merges),
         patched(model, edits, patches),
         changed((weight, partial(torch.zeros_like, weight)) for weight in zero),
-        assembled(model, stack, layers, settings),
+        assembled(model, stack, layers, sources, fit),
     ):
         yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ __all__ = [
     "cached_difference",
     "compare",
     "difference",
+    "generated_difference",
     "logits",
     "masked_logits",
 ]
@@ -54,6 +55,11 @@ class Agreement:
     saved_again: float = math.nan
 
     @property
+    def holds_but_in_generation(self) -> bool:
+        """The same, for a model whose original does not generate what its forward says."""
+        return replace(self, generated=0.0).holds
+
+    @property
     def holds(self) -> bool:
         """Whether all of them are within what is allowed; no number is not."""
         found = (self.logits, self.cached, self.generated, self.saved_again)
@@ -66,6 +72,7 @@ class Agreement:
         )
 
 
+@torch.inference_mode()
 def compare(model: Any, found_BTV: Tensor, wanted_BTV: Tensor, ids_BT: Tensor) -> Agreement:
     """Hold a reloaded model against what was measured; saving it again is left to do.
 
@@ -75,12 +82,7 @@ def compare(model: Any, found_BTV: Tensor, wanted_BTV: Tensor, ids_BT: Tensor) -
         wanted_BTV: what `masked_logits` said of the model it was made from.
         ids_BT: the tokens of both.
     """
-    ids, generated_BNV = _generated(model, ids_BT)
-    new = generated_BNV.shape[1]
-    plain_BNV = logits(model, ids)[:, -new - 1 : -1].float()
-    chosen = plain_BNV.gather(2, ids[:, -new:, None])[..., 0]
-    gap = float((plain_BNV.amax(2) - chosen).max() / _scale(plain_BNV))
-    generated = max(gap, difference(generated_BNV, plain_BNV))
+    generated = generated_difference(model, ids_BT)
     cached = cached_difference(model, wanted_BTV, ids_BT)
     return Agreement(
         difference(found_BTV, wanted_BTV),
@@ -88,6 +90,22 @@ def compare(model: Any, found_BTV: Tensor, wanted_BTV: Tensor, ids_BT: Tensor) -
         generated,
         allowed(model),
     )
+
+
+@torch.inference_mode()
+def generated_difference(model: Any, ids_BT: Tensor) -> float:
+    """Difference between the logits that `generate` decodes by and those of a plain forward.
+
+    Or by how much a token that it chose, greedily, falls short of the likeliest, if that is more.
+    """
+    ids, generated_BNV = _generated(model, ids_BT)
+    new = generated_BNV.shape[1]
+    plain_BNV = logits(model, ids)[:, -new - 1 : -1].float()
+    chosen = plain_BNV.gather(2, ids[:, -new:, None])[..., 0]
+    for token in _padding(model):
+        plain_BNV[..., token] = generated_BNV[..., token] = chosen
+    gap = float((plain_BNV.amax(2) - chosen).max() / _scale(plain_BNV))
+    return max(gap, difference(generated_BNV, plain_BNV))
 
 
 def allowed(model: Any) -> float:
@@ -134,27 +152,31 @@ def cached_difference(model: Any, wanted_BTV: Tensor, ids_BT: Tensor) -> float |
 
     None where the model has a cache of another kind (as Mamba), that only `generate` can use.
     """
-    cached_BTV = _cached_logits(model, ids_BT, positions=False)
+    cached_BTV = _cached_logits(model, ids_BT, told=False)
     if cached_BTV is None:
         return None
     found = difference(cached_BTV, wanted_BTV)
-    if found > allowed(model) and "position_ids" in inspect.signature(model.forward).parameters:
-        # Hybrids whose first layer has no keys cannot tell how long the cache is; `generate` and
-        # serving engines tell them.
-        told_BTV = _cached_logits(model, ids_BT, positions=True)
+    if found > allowed(model):
+        # Hybrids whose first layer has no keys cannot tell how long the cache is, and some models
+        # choose among keys by the mask; `generate` and serving engines tell them.
+        told_BTV = _cached_logits(model, ids_BT, told=True)
         found = min(found, difference(cached_BTV if told_BTV is None else told_BTV, wanted_BTV))
     return found
 
 
 @torch.inference_mode()
-def _cached_logits(model: Any, ids_BT: Tensor, *, positions: bool) -> Tensor | None:
+def _cached_logits(model: Any, ids_BT: Tensor, *, told: bool) -> Tensor | None:
     half, steps = ids_BT.shape[1] // 2, torch.arange(ids_BT.shape[1], device=ids_BT.device)
-    steps_BT = steps.expand_as(ids_BT)
+    known = inspect.signature(model.forward).parameters
     parts, cache = [], None
     for start, stop in [(0, half), *((i, i + 1) for i in range(half, ids_BT.shape[1]))]:
-        told = {"position_ids": steps_BT[:, start:stop]} if positions else {}
         ids = ids_BT[:, start:stop]
-        out = model(input_ids=ids, past_key_values=cache, use_cache=True, **told)
+        more = {
+            "position_ids": steps[start:stop].expand_as(ids),
+            "attention_mask": torch.ones_like(ids_BT[:, :stop]),
+        }
+        more = {name: value for name, value in more.items() if told and name in known}
+        out = model(input_ids=ids, past_key_values=cache, use_cache=True, **more)
         cache = getattr(out, "past_key_values", None)
         if cache is None:
             return None
@@ -170,7 +192,11 @@ def _generated(model: Any, ids_BT: Tensor) -> tuple[Tensor, Tensor]:
     own = model.generation_config
     # Without the model's own sampling and stopping rules, which greedy decoding is not about.
     model.generation_config = GenerationConfig(
-        max_new_tokens=_NEW_TOKENS, do_sample=False, pad_token_id=0, eos_token_id=None
+        max_new_tokens=_NEW_TOKENS,
+        do_sample=False,
+        pad_token_id=0,
+        eos_token_id=None,
+        suppress_tokens=_padding(model) or None,
     )
     try:
         prompt = ids_BT[:1, : max(1, ids_BT.shape[1] - _NEW_TOKENS)]
@@ -183,6 +209,12 @@ def _generated(model: Any, ids_BT: Tensor) -> tuple[Tensor, Tensor]:
     finally:
         model.generation_config = own
     return out.sequences, torch.stack(out.logits, dim=1)
+
+
+def _padding(model: Any) -> list[int]:
+    """The token of padding, which is never generated: some models count positions without it."""
+    pad = getattr(model.config.get_text_config(decoder=True), "pad_token_id", None)
+    return [] if pad is None or pad < 0 else [pad]
 
 
 def _scale(values: Tensor) -> Tensor:

@@ -6,35 +6,27 @@ its weights become zero instead, which makes its contribution zero, biases inclu
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from decoder.model.branches import find_branches
 from decoder.model.structure import Stack, find_stack
 from decoder.model.trace import record
 from decoder.players import Unit
+from decoder.surgery.blueprint import numbering
 from decoder.surgery.probe import probe_tokens
+from decoder.surgery.settings import Fit
+from decoder.surgery.weights import changed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["assembled", "half_weights", "reduced_settings"]
-
-# Lists that may be as long as the model is deep and have nothing to do with its layers.
-_NOT_PER_LAYER = {"architectures", "eos_token_id", "bos_token_id", "suppress_tokens"}
-# What modules call their layer's place in the cache.
-_INDICES = ("layer_idx", "layer_id")
-# Lists of layer numbers, whatever their length.
-_LAYER_NUMBERS = {"mlp_only_layers", "moe_layers", "attn_layer_indices", "rope_scaling_layers"}
-# So many of the first layers have a dense MLP, the others experts.
-_DENSE_FIRST = {"first_k_dense_replace", "num_dense_layers"}
-# What a layer's MLP is made by; all other lists are the attention's.
-_MLP_NAMES = re.compile("mlp|moe|expert|dense|ffn|feed_forward|intermediate|activation|swiglu")
+__all__ = ["assembled", "half_weights"]
 
 
 def half_weights(model: PreTrainedModel, halves: Sequence[Unit]) -> list[nn.Parameter]:
@@ -62,7 +54,11 @@ def half_weights(model: PreTrainedModel, halves: Sequence[Unit]) -> list[nn.Para
 
 @contextmanager
 def assembled(
-    model: PreTrainedModel, stack: Stack, layers: Sequence[nn.Module], settings: dict[str, Any]
+    model: PreTrainedModel,
+    stack: Stack,
+    layers: Sequence[nn.Module],
+    sources: Sequence[tuple[int, int]],
+    fit: Fit,
 ) -> Iterator[None]:
     """Within this context the model has other layers and settings; afterwards it is as before.
 
@@ -70,93 +66,68 @@ def assembled(
         model: the model.
         stack: where its layers are.
         layers: what it has instead, numbered anew; they may share modules with its own.
-        settings: configuration values that go with them (see `reduced_settings`).
+        sources: the layers that each has its attention and its MLP from.
+        fit: the configuration that goes with them (see `decoder.surgery.settings`).
     """
     own = stack.layers
-    text = model.config.get_text_config(decoder=True)
-    before = {name: getattr(text, name) for name in settings}
-    try:
-        _assemble(model, stack, layers, settings)
+    depth = len(own)
+    text = vars(model.config.get_text_config(decoder=True))
+    outside = _per_layer_lists(model, own)
+    with ExitStack() as undo:
+        for values, new in [
+            (text, fit.settings),
+            *_numbers(own, layers, sources),
+            *((v, {n: [v[n][i] for i, _ in sources]}) for v, n in outside),
+        ]:
+            undo.callback(values.update, {name: values[name] for name in new if name in values})
+            values.update(new)
+        setattr(stack.owner, stack.attribute, nn.ModuleList(layers))
+        undo.callback(setattr, stack.owner, stack.attribute, own)
+        kept = [first for first, _ in sources]
+        undo.enter_context(changed(_sliced(model, fit.slices, depth, kept)))
         yield
-    finally:
-        _assemble(model, stack, list(own), before)
-        setattr(stack.owner, stack.attribute, own)
 
 
-def reduced_settings(
-    text: Any, attention: Sequence[int], mlp: Sequence[int] | None = None
-) -> dict[str, Any]:
-    """Configuration values of the model that keeps only these layers.
-
-    Every list with one entry a layer is cut; rules that are written as a period, a count or layer
-    numbers (Qwen-MoE, DeepSeek, Llama 4, GPT-Neo) are written anew.
-
-    Args:
-        text: the decoder's configuration.
-        attention: the layer that each remaining layer has its attention from, in depth order.
-        mlp: the same for the MLP; from the same layers when omitted.
-    """
-    mlp = attention if mlp is None else mlp
-    depth = text.num_hidden_layers
-    settings: dict[str, Any] = {"num_hidden_layers": len(attention)}
-    for name, value in vars(text).items():
-        kept = mlp if _MLP_NAMES.search(name) else attention
-        if name in _LAYER_NUMBERS:
-            if value is not None:
-                settings[name] = [new for new, old in enumerate(kept) if old in set(value)]
-        elif isinstance(value, list | tuple) and len(value) == depth and name not in _NOT_PER_LAYER:
-            settings[name] = type(value)(value[i] for i in kept)
-        elif name in _DENSE_FIRST and isinstance(value, int):
-            settings[name] = sum(i < value for i in kept)
-    if hasattr(text, "decoder_sparse_step") and hasattr(text, "mlp_only_layers"):
-        step, dense = text.decoder_sparse_step, set(text.mlp_only_layers or ())
-        settings["decoder_sparse_step"] = 1
-        settings["mlp_only_layers"] = [
-            new for new, old in enumerate(mlp) if old in dense or (old + 1) % step
-        ]
-    if hasattr(text, "moe_layer_start_index") and hasattr(text, "moe_layer_interval"):
-        settings |= _expert_span(text, mlp)
-    if hasattr(text, "attention_types") and hasattr(text, "attention_layers"):
-        types = [text.attention_layers[i] for i in attention]
-        settings |= {"attention_types": [[types, 1]], "attention_layers": types}
-    return settings
-
-
-def _assemble(
-    model: PreTrainedModel, stack: Stack, layers: Sequence[nn.Module], settings: dict[str, Any]
-) -> None:
-    setattr(stack.owner, stack.attribute, nn.ModuleList(layers))
-    _apply(model.config.get_text_config(decoder=True), settings)
-    for index, layer in enumerate(layers):
-        _number(layer, index)
-
-
-def _expert_span(text: Any, mlp: Sequence[int]) -> dict[str, Any]:
-    """Ernie's rule for these layers, where it can say them: experts from one layer to another."""
-    first, last = text.moe_layer_start_index, text.moe_layer_end_index % text.num_hidden_layers
-    experts = [
-        new
-        for new, old in enumerate(mlp)
-        if first <= old <= last and (old + 1) % text.moe_layer_interval == 0
+def _per_layer_lists(model: PreTrainedModel, layers: nn.ModuleList) -> list[tuple[Any, str]]:
+    """Lists of one entry a layer that modules outside the layers keep of the configuration."""
+    inside = {id(module) for layer in layers for module in layer.modules()}
+    text = model.config.get_text_config(decoder=True)
+    told = [
+        value
+        for name in dir(text)
+        if "layer" in name and isinstance(value := getattr(text, name, None), list)
     ]
-    if not experts or len(experts) != experts[-1] - experts[0] + 1:
-        return {}
-    return {
-        "moe_layer_start_index": experts[0],
-        "moe_layer_end_index": experts[-1],
-        "moe_layer_interval": 1,
-    }
+    return [
+        (vars(module), name)
+        for module in model.modules()
+        if id(module) not in inside
+        for name, value in vars(module).items()
+        if isinstance(value, list) and len(value) == len(layers) and value in told
+    ]
 
 
-def _apply(text: Any, settings: dict[str, Any]) -> None:
-    # Past the configuration's own checks, which compare lengths before all of them are set.
-    vars(text).update(settings)
-    name = getattr(type(text), "attribute_map", {}).get("num_hidden_layers", "num_hidden_layers")
-    vars(text)[name] = vars(text).pop("num_hidden_layers")
+def _numbers(
+    own: nn.ModuleList, layers: Sequence[nn.Module], sources: Sequence[tuple[int, int]]
+) -> Iterator[tuple[dict[str, Any], dict[str, int]]]:
+    """What modules call their layer's place, anew."""
+    rules = numbering(list(own))
+    for new, (layer, old) in enumerate(zip(layers, sources, strict=True)):
+        for path, module in layer.named_modules():
+            values = vars(module)
+            numbers = {
+                name: rules[f"{path}.{name}"].again(value, old, new)
+                for name, value in values.items()
+                if f"{path}.{name}" in rules and type(value) is int
+            }
+            if numbers:
+                yield values, numbers
 
 
-def _number(layer: nn.Module, index: int) -> None:
-    for module in layer.modules():
-        for name in _INDICES:
-            if isinstance(getattr(module, name, None), int):
-                setattr(module, name, index)
+def _sliced(
+    model: PreTrainedModel, slices: Mapping[str, int], depth: int, kept: Sequence[int]
+) -> Iterator[tuple[nn.Parameter, Callable[[], Tensor]]]:
+    """Weights that hold a part for each layer, with the parts of the layers that stay."""
+    for name, dimension in slices.items():
+        weight = model.get_parameter(name)
+        parts = weight.data.chunk(depth, dimension)
+        yield weight, partial(torch.cat, [parts[i] for i in kept], dimension)

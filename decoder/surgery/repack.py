@@ -14,8 +14,8 @@ from decoder.model.halves import HalfOwnership, find_half_ownership
 from decoder.model.structure import Stack, find_stack
 from decoder.model.trace import record
 from decoder.surgery.blocks import Block
-from decoder.surgery.delete import reduced_settings
 from decoder.surgery.probe import probe_tokens
+from decoder.surgery.settings import Fit, fit_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -94,8 +94,8 @@ def check_fits(stack: Stack, owners: Owners, blocks: Sequence[Block]) -> None:
 
 def packed_layers(
     model: PreTrainedModel, stack: Stack, blocks: Sequence[Block], owners: Owners
-) -> tuple[list[nn.Module], dict[str, Any]]:
-    """Make the layers of a smaller model, and the configuration values that go with them.
+) -> tuple[list[nn.Module], Fit]:
+    """Make the layers of a smaller model, and find the configuration that goes with them.
 
     Halves that are to be zero keep their weights. Layers share their modules with the original.
 
@@ -109,12 +109,13 @@ def packed_layers(
         _mixed(stack, owners, block) if block.mixed else stack.layers[block.attention_layer]
         for block in blocks
     ]
-    settings = reduced_settings(
-        model.config.get_text_config(decoder=True),
+    fit = fit_settings(
+        model,
+        layers,
         [block.attention_layer for block in blocks],
         [block.mlp_layer for block in blocks],
     )
-    return layers, settings
+    return layers, fit
 
 
 def _mixed(stack: Stack, owners: Owners, block: Block) -> nn.Module:

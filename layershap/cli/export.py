@@ -143,7 +143,8 @@ def _from_run(
 
 def _from_model(model: dict[str, Any], edits_file: Path | None, destination: Path) -> Export:
     from decoder import ModelSpec
-    from decoder.model.loading import load_config
+    from decoder.checkpoint.inspect import skeleton
+    from decoder.model.structure import find_stack
     from layershap.export.export import repeat_edits
     from layershap.export.sources import check_fit, read_edits
     from layershap.terminal.console import Console
@@ -151,9 +152,7 @@ def _from_model(model: dict[str, Any], edits_file: Path | None, destination: Pat
     assert edits_file is not None
     edits = read_edits(edits_file)
     spec = ModelSpec(model.pop("model"), **model)
-    depth = getattr(load_config(spec).get_text_config(decoder=True), "num_hidden_layers", None)
-    if isinstance(depth, int):
-        check_fit(edits_file, edits, depth)
+    check_fit(edits_file, edits, len(find_stack(skeleton(spec))))
     return repeat_edits(spec, edits, destination, Console())
 
 

@@ -70,6 +70,7 @@ def diagnose(config: RunConfig, directory: RunDirectory) -> list[Finding]:
         work = Workspace(config, directory, Console(quiet=True), stack)
         if not check("model", lambda: _model(work)):
             return findings
+        check("export", lambda: _export(work))
         if check("text", lambda: _text(work)):
             findings.extend(Finding("text", True, alarm, True) for alarm in work.texts.alarms)
             if check("plan", lambda: _plan(work)):
@@ -126,6 +127,13 @@ def _model(work: Workspace) -> str:
         f"{size.total_bytes / 2**30:.2f} GiB in {work.dtype} on {work.device.type}, "
         f"{len(work.players)} {work.config.noun}s"
     )
+
+
+def _export(work: Workspace) -> str:
+    from layershap.runs.exportable import check_exportable
+
+    check_exportable(work)
+    return "smaller models have the same stock architecture"
 
 
 def _text(work: Workspace) -> str:

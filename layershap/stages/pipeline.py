@@ -28,6 +28,7 @@ def run(config: RunConfig, directory: RunDirectory, console: Console, command: s
         console: who tells a person.
         command: what was typed, for the report.
     """
+    from layershap.runs.exportable import check_exportable, rehearse_export
     from layershap.runs.repair import check_method
     from layershap.stages import fit, measure, report, search, values, verify
 
@@ -40,6 +41,7 @@ def run(config: RunConfig, directory: RunDirectory, console: Console, command: s
 
     with open_workspace(config, directory, console) as work:
         config.at_most(len(work.players))  # refused before anything is measured
+        rehearse_export(work, check_exportable(work))
         announce("measure")
         measure.measure(work)
         recorded = work.recorded

@@ -206,11 +206,31 @@ REFUSED: dict[str, dict[str, Any]] = {
 }
 """Those whose layers use the keys and values of earlier ones."""
 
+AT_THE_DOOR: dict[str, dict[str, Any]] = {
+    "gpt_neox_japanese": {
+        **{n: v for n, v in _NEOX_LIKE.items() if n != "intermediate_size"},
+        "intermediate_multiple_size": 2,
+    },
+    "bert": _NEOX_LIKE,
+    "electra": {**_NEOX_LIKE, "embedding_size": 32},
+    "recurrent_gemma": {**_LLAMA_LIKE, "head_dim": 8, "lru_width": 32},
+    "jamba": {
+        **_LLAMA_LIKE,
+        "attn_layer_period": 3,
+        "attn_layer_offset": 1,
+        "num_experts": 2,
+        "mamba_d_state": 8,
+        "mamba_dt_rank": 4,
+        "use_mamba_kernels": False,
+    },
+}
+"""Those that show what is said before anything is measured."""
+
 
 def tiny_model(family: str, **changes: Any) -> PreTrainedModel:
     """A model of `family` with 5 layers, whose layers really change their input."""
     torch.manual_seed(0)
-    settings = (FAMILIES | REFUSED)[family]
+    settings = (FAMILIES | REFUSED | AT_THE_DOOR)[family]
     config = AutoConfig.for_model(family.partition("-")[0], **{**settings, **changes})
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     with torch.no_grad():

@@ -16,9 +16,9 @@ from decoder.model.halves import find_half_ownership
 from decoder.model.trace import record
 from decoder.surgery.apply import applied
 from decoder.surgery.blocks import Block, blocks_of, plan_blocks, repacked_halves, zeroed_halves
-from decoder.surgery.delete import reduced_settings
 from decoder.surgery.edit import Remove, Repack, ZeroHalf
 from decoder.surgery.plan import plan_edits
+from decoder.surgery.settings import readings
 from tests.support.tiny_models import STRUCTURES, VOCABULARY, tiny_model
 
 IDS = torch.from_numpy(np.random.default_rng(0).integers(2, VOCABULARY, size=(2, 12)))
@@ -161,7 +161,8 @@ def test_settings_of_mixed_layers_come_from_the_half_they_are_about():
         moe_layer_interval=1,
         architectures=["A", "B", "C", "D"],
     )
-    assert reduced_settings(text, [0, 3], [1, 3]) == {
+    first = {name: values[0] for name, values in readings(text, 4, [0, 3], [1, 3]).items()}
+    assert first == {
         "num_hidden_layers": 2,
         "layer_types": ["sliding", "full"],
         "no_rope_layers": [1, 0],

@@ -67,7 +67,8 @@ def slow(tmp_path):
     train_tokenizer([text], 300, 64).save_pretrained(model)
     (tmp_path / "text.txt").write_text(text)
     return ["run", model, "--calibration", tmp_path / "text.txt", "--sequences", 32,
-            "--budget", 2000, "--count", "1-3", "--workers", 1, "--allow-overlap", "-o"]  # fmt: skip
+            "--budget", 2000, "--count", "1-3", "--workers", 1, "--allow-overlap",
+            "-o"]  # fmt: skip
 
 
 @pytest.mark.slow

@@ -1,0 +1,1 @@
+"""Every decoder that transformers ships, made tiny, measured, exported and reloaded."""
