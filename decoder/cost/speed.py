@@ -2,13 +2,15 @@
 
 All variants take turns in every round, in an order drawn anew each time, so that a machine that
 speeds up or slows down does so for all of them; a variant's ratio to dense is taken inside each
-round. A first round that is not timed warms up and measures memory.
+round. Variants of one architecture do the same work on other weights: one of them is timed for
+all, so that noise never ranks them. A first round that is not timed warms up and measures memory.
 """
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -22,6 +24,7 @@ from decoder.cost.decoding import cut_prompt, decode, prefill
 from decoder.cost.occupancy import Occupancy, measure_occupancy
 from decoder.errors import ModelError
 from decoder.model.loading import first_line
+from decoder.model.structure import find_stack
 from decoder.surgery.apply import applied, owners_for
 from decoder.surgery.edit import Edits
 from sampling import stream
@@ -29,7 +32,7 @@ from sampling import stream
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Speed", "Untimed", "measure_speed", "median_interval"]
+__all__ = ["Speed", "Untimed", "architecture", "measure_speed", "median_interval"]
 
 _LEAST_ROUNDS = 6  # fewer have no 95 % interval of the median
 
@@ -38,15 +41,15 @@ class Untimed(ModelError):
     """A variant cannot read a prompt or decode with a cache in stock code.
 
     Attributes:
-        edits: of the variant; empty for the whole model.
+        variants: the edits of all of this architecture; no edits are the whole model.
     """
 
-    def __init__(self, edits: Edits, kind: str, error: Exception) -> None:
+    def __init__(self, variants: tuple[Edits, ...], kind: str, error: Exception) -> None:
         super().__init__(
             f"model type {kind}: decoding fails in transformers "
             f"({type(error).__name__}: {first_line(error)})"
         )
-        self.edits = edits
+        self.variants = variants
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,8 @@ def measure_speed(
             either side on average, 0.02 say.
 
     Returns:
-        One `Speed` for the dense model (edits = ()), then one a variant.
+        One `Speed` for the dense model (edits = ()), then one a variant; the same numbers for
+        variants of one architecture.
 
     Raises:
         Untimed: a variant cannot be run; the model is whole again.
@@ -129,32 +133,54 @@ def measure_speed(
     prompt_1T = cut_prompt(model, tokens, new_tokens)
     every = [(), *variants]
     owners = owners_for(model, chain.from_iterable(every))
+    alike: dict[Hashable, list[Edits]] = {}
+    for edits in every:
+        with applied(model, edits, owners=owners):
+            alike.setdefault(architecture(model), []).append(edits)
+    timed = [same[0] for same in alike.values()]
     seconds: list[Float[np.ndarray, "V 2"]] = []
     sizes: list[Occupancy] = []
     chance = stream(0, "order of timing")
     tell = progress or (lambda done, total: None)
-    for edits in every:
+    for edits in timed:
         with applied(model, edits, owners=owners):
             try:
                 _time_once(model, prompt_1T, new_tokens)
                 sizes.append(measure_occupancy(model, prompt_1T, new_tokens))
             except Exception as error:  # whatever stock code raises over a model it cannot run
-                raise Untimed(edits, model.config.model_type, error) from error
+                same = next(tuple(same) for same in alike.values() if same[0] == edits)
+                raise Untimed(same, model.config.model_type, error) from error
     tell(1, rounds + 1)
     while len(seconds) < rounds and not _settled(seconds, target):
-        row = np.zeros((len(every), 2))
-        for column in chance.permutation(len(every)):
-            with applied(model, every[column], owners=owners):
+        row = np.zeros((len(timed), 2))
+        for column in chance.permutation(len(timed)):
+            with applied(model, timed[column], owners=owners):
                 row[column] = _time_once(model, prompt_1T, new_tokens)
         seconds.append(row)
         tell(len(seconds) + 1, rounds + 1)
     if len(seconds) < rounds:
         tell(rounds + 1, rounds + 1)
     lengths = (prompt_1T.shape[1], new_tokens)
-    return [
-        _speed(edits, np.array(seconds), column, lengths, sizes[column])
-        for column, edits in enumerate(every)
-    ]
+    column = {edits: at for at, same in enumerate(alike.values()) for edits in same}
+    table = np.array(seconds)
+    return [_speed(edits, table, column[edits], lengths, sizes[column[edits]]) for edits in every]
+
+
+def architecture(model: PreTrainedModel) -> Hashable:
+    """Tell what decides a model's speed beside the machine: equal for models that do equal work.
+
+    Args:
+        model: as it is now.
+
+    Returns:
+        Its configuration, and of each layer in depth order the class and the shape and type of
+        every weight.
+    """
+    layers = tuple(
+        (type(layer), tuple((w.shape, w.dtype) for w in chain(layer.parameters(), layer.buffers())))
+        for layer in find_stack(model).layers
+    )
+    return json.dumps(model.config.to_dict(), sort_keys=True, default=str), layers
 
 
 def median_interval(values: Float[np.ndarray, "R"]) -> tuple[float, float] | None:

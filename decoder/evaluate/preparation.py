@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +12,15 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from decoder.data.workload import TEXT_METRICS, Batch, Workload, task_batches
-from decoder.errors import ModelError, TextError, UnsupportedModel
+from decoder.errors import ModelError, UnsupportedModel
+from decoder.evaluate.admission import check_tokens, check_whole, in_parts
 from decoder.evaluate.losses import Head, LinearHead, LogitsHead, ScoredPositions, buffer_rows
-from decoder.evaluate.memory import is_out_of_memory, peak_bytes, used_bytes
+from decoder.evaluate.memory import peak_bytes, used_bytes
 from decoder.evaluate.steps import Node, Steps, joined, parts_of
 from decoder.evaluate.walk_plan import Needs
 from decoder.model.lm_head import injected, linear_lm_head
-from decoder.model.loading import first_line
 from decoder.model.structure import Stack, context_length
-from decoder.model.trace import LayerCall, Trace, record, record_calls
+from decoder.model.trace import LayerCall, record, record_calls
 from decoder.players import Unit
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ class EvaluationContext:
         self._steps = steps
         check_tokens(model, workload)
         tokens_1T = self._longest_row()
-        with _in_parts(self._kind):
+        with in_parts(self._kind):
             self._look(tokens_1T, bound)
 
     def _look(self, tokens_1T: Tensor, bound: int) -> None:
@@ -201,35 +200,8 @@ class EvaluationContext:
                 f"model type {self._kind}: calling its layers one by one does not give what its "
                 "own forward gives; leaving layers out cannot be measured"
             )
-        self._check_whole(tokens_1T, hidden, trace)
+        check_whole(self._model, self._stack, trace, tokens_1T, hidden)
         return trace.returns
-
-    def _check_whole(self, tokens_1T: Tensor, hidden_1TD: Tensor, trace: Trace) -> None:
-        """What is measured of the whole model is its own, and says nothing of later tokens."""
-        with injected(self._model, self._stack, trace.returns) as lm_head:
-            own_BTV = lm_head(tokens_1T, hidden_1TD).float()
-        wanted_BTV = trace.logits_BTV.float()
-        limit = 100 * torch.finfo(self._model.dtype).eps * float(wanted_BTV.abs().max())
-        if own_BTV.shape != wanted_BTV.shape or not bool(
-            ((own_BTV - wanted_BTV).abs() <= limit).all()
-        ):
-            raise UnsupportedModel(
-                f"model type {self._kind}: its layers one by one, then its head, do not give its "
-                "own logits; leaving layers out cannot be measured"
-            )
-        half = tokens_1T.shape[1] // 2
-        other_1T = tokens_1T.clone()
-        other_1T[:, half:] = tokens_1T[:, half:].flip(1).roll(1, 1)
-        if half == 0 or torch.equal(other_1T, tokens_1T):
-            return
-        earlier_BTV = self._model(input_ids=other_1T, use_cache=False).logits[:, :half].float()
-        seen = (earlier_BTV - wanted_BTV[:, :half]).abs()
-        if bool((seen > 10 * limit + 1e-3 * float(wanted_BTV.abs().max())).any()):
-            raise UnsupportedModel(
-                f"model type {self._kind}: looks ahead, a later token changes what it says of "
-                "earlier ones, so its losses mean nothing; give a decoder (for BERT and its kin, "
-                'set "is_decoder": true in config.json if it was trained as one)'
-            )
 
     def _through(self, tokens_1T: Tensor) -> Tensor:
         """Hidden states that leave the last layer; the halves of layers are found on the way."""
@@ -337,46 +309,3 @@ class EvaluationContext:
             f"model type {self._kind}: the whole model's logits are not numbers in "
             f"{self._model.dtype}; check the checkpoint or choose another --dtype"
         )
-
-
-@contextmanager
-def _in_parts(kind: str) -> Iterator[None]:
-    """Say in one line what stock code raises when it is called in parts; memory is another matter.
-
-    Args:
-        kind: model type.
-    """
-    try:
-        yield
-    except (ModelError, TextError):
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise UnsupportedModel(
-            f"model type {kind}: its layers cannot be called one by one ({type(error).__name__}: "
-            f"{first_line(error)}); leaving layers out cannot be measured"
-        ) from error
-
-
-def check_tokens(model: PreTrainedModel, workload: Workload) -> None:
-    """Refuse rows that the model cannot read.
-
-    Raises:
-        TextError: longer than the model's context, or ids outside its vocabulary.
-    """
-    text = model.config.get_text_config(decoder=True)
-    context = context_length(text)
-    if context is not None and workload.longest > context:
-        raise TextError(
-            f"--sequence-length {workload.longest}: longer than the model's context of {context} "
-            "tokens; choose a shorter one"
-        )
-    rows = [] if workload.text is None else [workload.text.tokens]
-    for ids in (*rows, *(row for task in workload.tasks for row in task.rows)):
-        wrong = ids[(ids < 0) | (ids >= text.vocab_size)]
-        if len(wrong):
-            raise TextError(
-                f"token id {int(wrong[0])}: outside the model's vocabulary of {text.vocab_size}; "
-                "the tokenizer is another model's"
-            )

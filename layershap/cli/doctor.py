@@ -11,7 +11,7 @@ from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
-    from layershap.runs.doctor import Finding
+    from layershap.status.doctor import Finding
 
 __all__ = ["doctor"]
 
@@ -22,7 +22,7 @@ def _doctor(config: RunConfig, directory: RunDirectory) -> None:
     Takes the options of `layershap run`, measures nothing and writes nothing. Exit status 1 if
     something would stop the run.
     """
-    from layershap.runs.doctor import diagnose
+    from layershap.status.doctor import diagnose
 
     findings = diagnose(config, directory)
     for finding in findings:

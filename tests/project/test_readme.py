@@ -36,6 +36,6 @@ def test_all_public_names_exist():
 
 
 def test_packages_come_from_one_place():
-    from layershap.runs.doctor import package_homes
+    from layershap.status.doctor import package_homes
 
     assert len(package_homes()) == 1

@@ -17,8 +17,8 @@ from torch import Tensor
 from decoder.data.text import TokenText
 from decoder.data.workload import Workload
 from decoder.errors import RepairError
+from decoder.evaluate.admission import check_tokens
 from decoder.evaluate.memory import default_bound, used_bytes
-from decoder.evaluate.preparation import check_tokens
 from decoder.model.branches import State
 from decoder.model.trace import LayerCall, record_calls
 from decoder.recovery.fitting.anatomy import Anatomy

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch
 from decoder.cost.decoding import cut_prompt, decode, prefill
 from decoder.cost.occupancy import cache_bytes, measure_occupancy
 from decoder.cost.player_costs import player_costs
-from decoder.cost.speed import measure_speed, median_interval
+from decoder.cost.speed import architecture, measure_speed, median_interval
 from decoder.model.structure import find_stack
 from decoder.players import make_roster
 from decoder.surgery.apply import applied
@@ -236,3 +238,25 @@ def test_times_are_given_to_whom_they_belong(kind, monkeypatch):
 def test_costs_refuse_another_models_roster(llama):
     with pytest.raises(ValueError, match="roster: is of 6 layers and the model has 5"):
         player_costs(llama, make_roster("layers", 6), TOKENS)
+
+
+def test_variants_of_one_architecture_share_one_timing(llama):
+    variants = [removals(1), removals(2), removals(0, 3), (Merge(2, (3, 4)),)]
+    dense, one, other, two, merged = measure_speed(llama, variants, TOKENS, rounds=3, new_tokens=2)
+    assert [s.edits for s in (one, other, two, merged)] == variants
+    assert replace(one, edits=()) == replace(other, edits=())
+    assert replace(two, edits=()) == replace(merged, edits=())
+    assert one.decode_ratio != two.decode_ratio
+    assert dense.decode_ratio == (1.0, 1.0, 1.0)
+
+
+def test_layers_that_do_other_work_are_timed_apart():
+    gemma = tiny_model("gemma2")
+    kinds = gemma.config.layer_types
+    windowed, full = kinds.index("sliding_attention"), kinds.index("full_attention")
+    with applied(gemma, removals(windowed)):
+        without_windowed = architecture(gemma)
+    with applied(gemma, removals(full)):
+        without_full = architecture(gemma)
+    assert without_windowed != without_full
+    assert architecture(gemma) not in (without_windowed, without_full)

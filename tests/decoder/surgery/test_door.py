@@ -13,7 +13,8 @@ from decoder.surgery.apply import check_described
 from decoder.surgery.blueprint import Numbering, numbering
 from decoder.surgery.door import Unexportable, check_structure, rehearse
 from decoder.surgery.edit import Remove
-from decoder.surgery.settings import fit_settings, readings
+from decoder.surgery.readings import readings
+from decoder.surgery.settings import fit_settings
 from tests.support.tiny_models import STRUCTURES, tiny_model
 
 TOKENS = np.random.default_rng(0).integers(2, 90, size=(2, 12))

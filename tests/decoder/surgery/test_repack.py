@@ -18,7 +18,7 @@ from decoder.surgery.apply import applied
 from decoder.surgery.blocks import Block, blocks_of, plan_blocks, repacked_halves, zeroed_halves
 from decoder.surgery.edit import Remove, Repack, ZeroHalf
 from decoder.surgery.plan import plan_edits
-from decoder.surgery.settings import readings
+from decoder.surgery.readings import readings
 from tests.support.tiny_models import STRUCTURES, VOCABULARY, tiny_model
 
 IDS = torch.from_numpy(np.random.default_rng(0).integers(2, VOCABULARY, size=(2, 12)))
