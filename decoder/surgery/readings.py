@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from transformers import PreTrainedConfig
+
 from decoder.model.structure import depth_names
 
 __all__ = ["derived_patterns", "readings"]
@@ -180,7 +182,7 @@ def derived_patterns(
 ) -> dict[str, list[Any]]:
     """Lists of one entry a layer that a configuration derives from others, as they must become."""
     found: dict[str, list[Any]] = {}
-    for name in dir(type(text)):
+    for name in sorted(set(dir(type(text))) - set(dir(PreTrainedConfig))):
         if isinstance(getattr(type(text), name, None), property) and not name.startswith("_"):
             try:
                 value = getattr(text, name)
