@@ -80,6 +80,18 @@ class Roster:
             if slot.player is not None
         )
 
+    @property
+    def pairs(self) -> Bool[np.ndarray, "n-1"] | None:
+        """Whether each half and the next one, were they to go together, save what a layer takes.
+
+        A half that goes alone can only be zeroed in a stock model; two that follow each other
+        leave an ordinary layer. None where whole layers play.
+        """
+        if self.kind != "sublayers":
+            return None
+        places = [at for at, slot in enumerate(self.slots) if slot.player is not None]
+        return np.diff(places) == 1
+
     def slots_kept(self, coalitions: Bool[np.ndarray, "B n"]) -> Bool[np.ndarray, "B s"]:
         """Which slots run under each coalition of players; protected ones always do.
 

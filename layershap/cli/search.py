@@ -31,13 +31,24 @@ __all__ = ["search"]
     "--nested", is_flag=True, help="Every set holds the smaller ones: one order of removal."
 )
 @click.option(
+    "--zero-halves",
+    is_flag=True,
+    help="Halves of layers may go alone: they are zeroed, which saves nothing in a stock "
+    "checkpoint.",
+)
+@click.option(
     "--no-measuring",
     is_flag=True,
     help="Search what is measured and the surrogate alone, and name the sets to measure next.",
 )
 @refused_remove
 def search(
-    run: Path, count: str | None, contiguous: bool, nested: bool, no_measuring: bool
+    run: Path,
+    count: str | None,
+    contiguous: bool,
+    nested: bool,
+    zero_halves: bool,
+    no_measuring: bool,
 ) -> None:
     """Search for the best sets to remove from the model of RUN.
 
@@ -52,6 +63,7 @@ def search(
     changed: dict[str, Any] = {} if count is None else {"count": count}
     changed |= {"contiguous": True} if contiguous else {}
     changed |= {"nested": True} if nested else {}
+    changed |= {"zero_halves": True} if zero_halves else {}
     config, console = config.changed(**changed), Console()
     if not no_measuring:
         reason = _searched_with_the_model(config, directory, console)

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 
 from layershap.report.data import Report
-from layershap.report.sets import Recommendation
+from layershap.report.sets import BaselineSet, Recommendation
 from layershap.report.summary import headline
-from layershap.report.tables import EMPTY, Cell, Row, Table
+from layershap.report.tables import EMPTY, Cell, Row, Table, set_names
 from layershap.report.wording import fixed, interval, joined, ratio, share, signed, sizes
 from layershap.results.estimate import Estimate
 from layershap.results.frontier import AXES, WHOLE, Axis, FrontierPoint
@@ -35,7 +35,7 @@ def frontier_table(report: Report) -> Table | None:
         (("Removed", ""), [Cell(str(points[0].count)) for points in found]),
         (
             (f"{report.player_noun.capitalize()}s", ""),
-            [Cell(players=tuple(report.players[p] for p in ps[0].removed)) for ps in found],
+            [Cell(players=set_names(report, ps[0].removed, ps[0].zeroed)) for ps in found],
         ),
         (("Cost", "nats per token"), [_estimate(points[0].loss) for points in found]),
         (
@@ -79,11 +79,11 @@ def rival_table(report: Report) -> Table | None:
         return None
     by_size = [{rival.method: rival for rival in item.rivals} for item in items]
     least = [_least(item) for item in items]
-    own = [_cost(report, x.removed, x.compared, b) for x, b in zip(items, least, strict=True)]
+    own = [_cost(report, x, b) for x, b in zip(items, least, strict=True)]
     rows = [Row((Cell("layershap"), *own), chosen=True)]
     for name in methods:
         cells = [
-            _cost(report, by[name].removed, by[name].compared, best) if name in by else Cell(EMPTY)
+            _cost(report, by[name], best) if name in by else Cell(EMPTY)
             for by, best in zip(by_size, least, strict=True)
         ]
         rows.append(Row((Cell(name), *cells)))
@@ -136,7 +136,7 @@ def task_table(report: Report) -> Table | None:
 
 
 def _heading(report: Report, item: Recommendation) -> tuple[Cell, Cell]:
-    return Cell(str(item.size)), Cell(players=tuple(report.players[p] for p in item.removed))
+    return Cell(str(item.size)), Cell(players=set_names(report, item.removed, item.zeroed))
 
 
 def _least(item: Recommendation) -> float:
@@ -146,9 +146,10 @@ def _least(item: Recommendation) -> float:
     return round(min(finite), 3) if finite else math.nan
 
 
-def _cost(report: Report, removed: tuple[int, ...], cost: Estimate, least: float) -> Cell:
-    best = math.isfinite(cost.value) and round(cost.value, 3) <= least
-    return Cell(signed(cost.value), " ".join(report.players[p] for p in removed), best=best)
+def _cost(report: Report, item: Recommendation | BaselineSet, least: float) -> Cell:
+    cost = item.compared.value
+    best = math.isfinite(cost) and round(cost, 3) <= least
+    return Cell(signed(cost), " ".join(set_names(report, item.removed, item.zeroed)), best=best)
 
 
 def _estimate(estimate: Estimate) -> Cell:

@@ -64,6 +64,7 @@ class BaselineSet:
         difference: held-out nats per token above the dense model, paired interval.
         decoding: speed of cached decoding as a ratio to dense; None where not measured.
         alike: the difference once repaired by the same fit as every set; None where not measured.
+        zeroed: halves of layers that an export makes zero.
     """
 
     method: str
@@ -71,6 +72,7 @@ class BaselineSet:
     difference: Estimate
     decoding: Estimate | None = None
     alike: Estimate | None = None
+    zeroed: tuple[str, ...] = ()
 
     @property
     def compared(self) -> Estimate:
@@ -102,6 +104,7 @@ class Recommendation:
             where that was not done.
         repair: the method of the fit; "none" where none was better than deletion.
         alike: the difference once repaired by the same fit as every set; None where not measured.
+        zeroed: halves of layers that an export makes zero.
     """
 
     removed: tuple[int, ...]
@@ -121,6 +124,7 @@ class Recommendation:
     repaired: Estimate | None = None
     repair: str | None = None
     alike: Estimate | None = None
+    zeroed: tuple[str, ...] = ()
 
     @property
     def compared(self) -> Estimate:

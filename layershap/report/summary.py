@@ -52,6 +52,7 @@ def headline(report: Report) -> Recommendation | None:
     items = report.recommendations
     if report.chosen is not None:
         return next(item for item in items if item.size == report.chosen)
+    items = tuple(item for item in items if item.parameters_saved) or items
     inside = [item for item in items if within(report, item)]
     return inside[-1] if inside else (items[0] if items else None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from layershap.report.data import Dense, FitScore, Report
@@ -36,6 +36,7 @@ __all__ = [
     "key_figures",
     "pair_table",
     "recommendation_table",
+    "set_names",
 ]
 
 EMPTY = "–"
@@ -110,7 +111,7 @@ def recommendation_table(report: Report) -> Table:
         (("Removed", ""), [Cell(str(item.size)) for item in items]),
         (
             (f"{report.player_noun.capitalize()}s", ""),
-            [Cell(players=_names(report, item.removed)) for item in items],
+            [Cell(players=set_names(report, item.removed, item.zeroed)) for item in items],
         ),
         (("Cost", "nats per token"), [_difference(item.difference) for item in items]),
         (("Perplexity", f"whole: {fixed(math.exp(min(700.0, dense.nll)))}"),
@@ -249,7 +250,7 @@ def pair_table(report: Report, most: int = 8) -> Table | None:
     rows = [
         Row(
             (
-                Cell(players=_names(report, (a, b))),
+                Cell(players=set_names(report, (a, b))),
                 Cell(signed(value, value_digits(report))),
                 Cell("more than the sum" if value < 0 else "less than the sum"),
             )
@@ -295,8 +296,12 @@ def _cost(report: Report) -> str:
     )
 
 
-def _names(report: Report, removed: Sequence[int]) -> tuple[str, ...]:
-    return tuple(report.players[player] for player in removed)
+def set_names(
+    report: Report, removed: Sequence[int], zeroed: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Returns the names of removed players; halves that an export only makes zero say so."""
+    names = (report.players[player] for player in removed)
+    return tuple(f"{name} zeroed" if name in zeroed else name for name in names)
 
 
 def _against(item: Recommendation) -> Cell:

@@ -53,6 +53,7 @@ class FrontierPoint:
         memory: peak bytes of prefill and decoding; None where not measured.
         merged: whether layers are merged into others instead of dropped.
         on_frontier: axes on which no other set is better.
+        zeroed: halves of layers that an export makes zero, which saves nothing.
     """
 
     method: str
@@ -68,6 +69,7 @@ class FrontierPoint:
     merged: bool = False
     on_frontier: frozenset[str] = frozenset()
     deleted: Estimate | None = None
+    zeroed: tuple[str, ...] = ()
 
     @property
     def measured(self) -> bool:
@@ -173,4 +175,5 @@ def _point(
         memory=None if speed is None else speed.peak_bytes,
         merged=isinstance(item, BaselineVariant) and bool(item.merges),
         deleted=None if item.repaired is None else item.estimate,
+        zeroed=item.zeroed,
     )

@@ -47,9 +47,14 @@ def recommend(points: Sequence[FrontierPoint], limits: Limits, noun: str = "laye
             them (the message names the nearest).
     """
     whole = next(point for point in points if point.method == WHOLE)
-    sets = [point for point in points if point is not whole]
+    sets = [point for point in points if point.parameters < whole.parameters]
     if not sets:
-        raise UserError("recommend: no set was verified; run layershap verify again")
+        raise UserError(
+            "recommend: no set that saves parameters was verified; run layershap verify again"
+            if len(points) == 1
+            else "recommend: every verified set zeroes halves of layers and saves nothing; search "
+            "again without --zero-halves"
+        )
     asked = rules(limits, sets)
     if not asked:
         raise UserError(

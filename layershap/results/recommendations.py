@@ -109,6 +109,7 @@ class VerifiedModel:
         repaired: nats per token above the whole model once each cut is bridged by one fit, alike
             for every set, so that sets of all methods compare; None where not measured.
         untimed: why it could not be timed; None where it was, or was not tried.
+        zeroed: halves of layers that an export makes zero, which saves nothing.
     """
 
     nll: float | None = None
@@ -124,6 +125,7 @@ class VerifiedModel:
     speed: Speed | None = None
     repaired: PairedResult | None = None
     untimed: str | None = None
+    zeroed: tuple[str, ...] = ()
 
     @property
     def estimate(self) -> Estimate:
@@ -142,6 +144,8 @@ class VerifiedModel:
         for name in ("speed", "untimed", "repair", "repaired"):
             if content.get(name) is None:
                 content.pop(name, None)
+        if not content.get("zeroed"):
+            content.pop("zeroed", None)
         return content
 
 
@@ -248,9 +252,10 @@ class Recommendations:
         """Return the largest set whose perplexity rises little for sure, else the smallest set.
 
         Little is :data:`layershap.results.perplexity.TOLERANCE`, upper end of the interval
-        included, after repair where there is one. None where nothing was verified.
+        included, after repair where there is one. None where nothing that saves parameters was
+        verified.
         """
-        items = self.recommendations
+        items = [item for item in self.recommendations if item.parameters_saved != 0]
         inside = [item for item in items if rise(item.delivered.high) <= TOLERANCE]
         return inside[-1] if inside else (items[0] if items else None)
 

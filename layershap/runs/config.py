@@ -100,6 +100,8 @@ class RunConfig(BaseModel):
             UserError: a count is not a number, or leaves no player.
         """
         if self.search.count is None:
+            if self.measure.players == "sublayers" and not self.search.zero_halves and n >= 2:
+                return list(range(2, max(2, n // 3) + 1, 2))
             return list(range(1, max(1, n // 3) + 1))
         try:
             counts = parse_counts(self.search.count)

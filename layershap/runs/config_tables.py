@@ -188,13 +188,19 @@ class SearchConfig(_Section):
 
     count: Annotated[str | None, Setting("COUNTS")] = Field(
         default=None,
-        description="Numbers of players to remove, as 1-4 or 2,4,8 [default: 1 to a third].",
+        description="Numbers of players to remove, as 1-4 or 2,4,8 [default: 1 to a third; of "
+        "halves of layers, even numbers].",
     )
     contiguous: Annotated[bool, Setting("")] = Field(
         default=False, description="Only sets of players that follow each other without a gap."
     )
     nested: Annotated[bool, Setting("")] = Field(
         default=False, description="Every set holds the smaller ones: one order of removal."
+    )
+    zero_halves: Annotated[bool, Setting("")] = Field(
+        default=False,
+        description="Halves of layers may go alone: they are zeroed, which saves nothing in a "
+        "stock checkpoint.",
     )
     max_params: Annotated[float | None, Setting("PARAMETERS", sizes=True)] = Field(
         default=None,

@@ -63,7 +63,8 @@ def _checked(
     run: RecordedRun | Workspace, savings: tuple[Saving, ...]
 ) -> tuple[Limits, tuple[int, ...]]:
     config, n = run.config, len(run.players)
-    limits = Limits(n, (), config.search.contiguous, savings)
+    pairs = None if config.search.zero_halves else run.roster.pairs
+    limits = Limits(n, (), config.search.contiguous, savings, pairs)
     counts = tuple(config.counts(n))
     if savings and config.search.count is None:
         counts = tuple(c for c in limits.counts_possible() if c < n)[:MOST_COUNTS] or counts
@@ -72,6 +73,7 @@ def _checked(
     except ValueError as error:
         asked = [f"--{name.replace('_', '-')} {value:g}" for name, value in _targets(config)]
         asked += ["--contiguous"] if config.search.contiguous else []
+        asked += [] if pairs is None else ["--players sublayers"]
         raise UserError(f"{' '.join(asked) or '--count'}: {error}") from None
 
 

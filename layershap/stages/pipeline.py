@@ -89,7 +89,8 @@ def recommendation_table(console: Console, verified: Recommendations) -> None:
                 f"{item.perplexity:.2f}" if item.perplexity is not None else "–",
                 _ratio(item, "prefill"),
                 _ratio(item, "decode"),
-                f"{100 * (item.parameters_saved or 0) / dense.parameters:.1f} %",
+                f"{100 * (item.parameters_saved or 0) / dense.parameters:.1f} %"
+                + (f", {len(item.zeroed)} zeroed" if item.zeroed else ""),
                 _beside(item, alike),
             ]
         )
@@ -103,6 +104,7 @@ def recommendation_table(console: Console, verified: Recommendations) -> None:
             "to baseline" if alike else "best baseline",
         ],
         rows,
+        spare=("perplexity", "prefill", "params saved", "decoding", "best baseline", "to baseline"),
     )  # fmt: skip
 
 
@@ -115,7 +117,9 @@ def _beside(item: VerifiedVariant, alike: bool) -> str:
     if alike and item.against_best is not None:
         return f"{item.against_best.estimate.value:+.4f}"
     rival = item.cheapest_baseline
-    return "–" if alike or rival is None else f"{rival.estimate.value:+.4f}"
+    if alike or rival is None:
+        return "–"
+    return f"{rival.estimate.value:+.4f}{' zeroed' if rival.zeroed else ''}"
 
 
 def _cost(cost: Estimate) -> str:

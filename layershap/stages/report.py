@@ -216,6 +216,7 @@ def _recommendation(item: VerifiedVariant, why: str) -> Recommendation:
                 difference=rival.estimate,
                 decoding=_speed(rival, "decode"),
                 alike=rival.repaired and rival.repaired.estimate,
+                zeroed=rival.zeroed,
             )
             for rival in item.baselines
         ),
@@ -226,6 +227,7 @@ def _recommendation(item: VerifiedVariant, why: str) -> Recommendation:
             for metric, task in item.tasks.items()
         ),
         warnings=item.warnings,
+        zeroed=item.zeroed,
         why=why,
         repaired=None if item.repair is None else item.repair.estimate,
         repair=None if item.repair is None else item.repair.method,

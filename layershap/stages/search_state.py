@@ -133,6 +133,7 @@ def described(limits: Limits, nested: bool) -> list[str]:
     """The limits as a person reads them."""
     described = [f"saves at least {saving.text(saving.least)}" for saving in limits.savings]
     described += ["layers in one unbroken run"] if limits.contiguous else []
+    described += ["halves go in pairs, side by side"] if limits.pairs is not None else []
     return described + (["every set holds the smaller ones"] if nested else [])
 
 

@@ -9,6 +9,7 @@ from itertools import chain
 
 from decoder.cost.speed import Speed as TimedSpeed
 from decoder.cost.speed import Untimed, measure_speed
+from decoder.players import Unit
 from decoder.surgery.apply import applied, owners_for
 from decoder.surgery.edit import Edits, ZeroHalf
 from decoder.surgery.plan import plan_edits
@@ -28,11 +29,13 @@ class Size:
         parameters_saved: against the whole model.
         speed: None where nothing is timed.
         untimed: why it is not, where it was tried.
+        zeroed: halves that are made zero.
     """
 
     parameters_saved: int
     speed: Speed | None = None
     untimed: str | None = None
+    zeroed: tuple[str, ...] = ()
 
 
 def measure_sizes(work: Workspace, variants: Sequence[Variant]) -> dict[Variant, Size]:
@@ -59,9 +62,13 @@ def measure_sizes(work: Workspace, variants: Sequence[Variant]) -> dict[Variant,
             name = work.named(variant.removed) or "nothing"
             work.console.warn(f"without {name} the model is not timed: {failed[edits]}")
     return {
-        variant: Size(saved[edits], speeds.get(edits), failed.get(edits))
+        variant: Size(saved[edits], speeds.get(edits), failed.get(edits), _zeroed(edits))
         for variant, edits in plans.items()
     }
+
+
+def _zeroed(edits: Edits) -> tuple[str, ...]:
+    return tuple(Unit(e.layer, e.part).name for e in edits if isinstance(e, ZeroHalf))
 
 
 def _sized(edits: Edits) -> Edits:

@@ -6,7 +6,7 @@ What is found is `layershap.results.recommendations.Recommendations`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from layershap.errors import RunFailed
@@ -69,7 +69,7 @@ def verify(work: Workspace) -> Recommendations:
                 predicted_utility=best.predicted,
                 export=export_command(work.directory.path, names),
                 against_best=_against_best(held, chosen, rivals),
-                warnings=tuple(held.warnings(chosen)),
+                warnings=(*held.warnings(chosen), *_zeroed(sizes[chosen].zeroed)),
                 baselines=tuple(
                     BaselineVariant(
                         method=name,
@@ -99,6 +99,12 @@ def verify(work: Workspace) -> Recommendations:
         for sentence in item.warnings:
             work.console.warn(f"without {item.names} {sentence}")
     return found
+
+
+def _zeroed(names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    return [f"zeroes {', '.join(names)}, which saves nothing in a stock checkpoint."]
 
 
 def _against_best(

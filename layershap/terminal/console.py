@@ -14,6 +14,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
+from layershap.terminal.columns import fitted
 from layershap.terminal.progress import Counted, Progress
 
 if TYPE_CHECKING:
@@ -143,13 +144,27 @@ class Console:
         log.info("%s", text)
         self.out.print(text)
 
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table of results; the first column is left, the others right."""
+    def table(
+        self,
+        title: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        spare: Sequence[str] = (),
+    ) -> None:
+        """A table of results; the first column is left, the others right.
+
+        Args:
+            title: above it.
+            columns: headings.
+            rows: cells.
+            spare: headings that may go where the terminal is narrow, the first to go first.
+        """
         table = Table(title=title, title_justify="left", title_style="bold")
-        for index, column in enumerate(columns):
+        heads, cells = fitted(columns, rows, self.out.width, spare)
+        for index, column in enumerate(heads):
             table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
         log.info("%s", "\n".join([title, *(" | ".join(row) for row in (columns, *rows))]))
-        for row in rows:
+        for row in cells:
             table.add_row(*row)
         self.out.print(table, soft_wrap=False)
 

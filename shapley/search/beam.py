@@ -109,7 +109,7 @@ def _survivors(
     width: int,
 ) -> Int[np.ndarray, "W"]:
     """Returns the places of the best sets that can still grow into each of the targets."""
-    if not (limits.savings or limits.contiguous):
+    if limits.plain:
         return np.argsort(-utilities, kind="stable")[:width]
     kept = [_best(utilities, limits.completable(rows, count), width) for count in targets]
     return np.unique(np.concatenate([*kept, np.empty(0, dtype=np.int64)]))

@@ -1,4 +1,4 @@
-"""What a set of removed players must satisfy: protected players, one unbroken run, savings."""
+"""What a set of removed players must satisfy: protected players, runs, pairs, savings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from shapley.search.feasibility import most_saved, nearest_share, saves_enough, some_set
+from shapley.search.pairs import heaviest_pairs, odd_runs
 
 __all__ = ["Limits", "Saving"]
 
@@ -58,17 +59,27 @@ class Limits:
         protected: players that stay.
         contiguous: whether the removed players form one unbroken run of indices.
         savings: additive targets, each of which must be reached.
+        pairs: given where players save something only two by two: whether each player and the next
+            one are neighbours that may go as a pair. Removed players then go in such pairs, all
+            but one where their number is odd.
 
     Raises:
-        ValueError: if a protected player does not exist, or a saving has not ``n`` amounts.
+        ValueError: if a protected player does not exist, a saving has not ``n`` amounts, or pairs
+            has not ``n - 1`` entries.
     """
 
     n: int
     protected: tuple[int, ...] = ()
     contiguous: bool = False
     savings: tuple[Saving, ...] = ()
+    pairs: Bool[np.ndarray, "n-1"] | None = None
 
     def __post_init__(self) -> None:
+        if self.pairs is not None and len(self.pairs) != self.n - 1:
+            raise ValueError(
+                f"pairs has {len(self.pairs)} entries for {self.n} players; give one for each"
+                " player but the last"
+            )
         for player in self.protected:
             if not 0 <= player < self.n:
                 raise ValueError(f"protected has player {player}; players are 0 to {self.n - 1}")
@@ -85,6 +96,19 @@ class Limits:
     def free(self) -> Int[np.ndarray, "f"]:
         """Indices of the players that may be removed, ascending."""
         return np.setdiff1d(np.arange(self.n), np.array(self.protected, dtype=np.int64))
+
+    @property
+    def plain(self) -> bool:
+        """Whether every set of free players is allowed."""
+        return not (self.savings or self.contiguous) and self.pairs is None
+
+    @cached_property
+    def pair_starts(self) -> Int[np.ndarray, "p"]:
+        """The first player of each pair that may go, ascending; none without ``pairs``."""
+        if self.pairs is None:
+            return np.empty(0, dtype=np.int64)
+        may = np.isin(np.arange(self.n), self.free)
+        return np.flatnonzero(self.pairs & may[:-1] & may[1:])
 
     @cached_property
     def amounts(self) -> Float[np.ndarray, "s n"]:
@@ -105,6 +129,8 @@ class Limits:
             fits &= starts <= 1
         if self.savings:
             fits &= saves_enough(removed, self.amounts, self.least)
+        if self.pairs is not None:
+            fits &= odd_runs(removed, self.pairs) <= removed.sum(axis=1) % 2
         return fits
 
     def runs(self, count: int) -> Bool[np.ndarray, "R n"]:
@@ -127,6 +153,8 @@ class Limits:
             return np.asarray(inside.any(axis=1))
         size = int(removed[0].sum()) if len(rows) else 0
         fits = np.full(len(rows), size <= count <= len(self.free))
+        if self.pairs is not None:  # one more player changes the number of odd runs by one
+            fits &= odd_runs(removed, self.pairs) <= count - size + count % 2
         for amounts, least in zip(self.amounts, self.least, strict=True):
             falling = self.free[np.argsort(-amounts[self.free], kind="stable")]
             left = rows[:, falling]
@@ -143,6 +171,8 @@ class Limits:
         if not 1 <= count <= len(self.free):
             return None
         row = np.ones(self.n, dtype=bool)
+        if self.pairs is not None:
+            return self._some_pairs(count)
         if len(self.savings) < 2:
             order = np.argsort(-self.amounts.sum(axis=0)[self.free], kind="stable")
             row[self.free[order[:count]]] = False
@@ -152,6 +182,21 @@ class Limits:
             return None
         row[self.free] = ~chosen
         return row
+
+    def _some_pairs(self, count: int) -> Bool[np.ndarray, "n"] | None:
+        """The pairs that save most, each saving on one scale, and the best player beside them."""
+        scale = np.maximum(np.abs(self.amounts).max(axis=1, initial=0.0), 1e-300)
+        worth = (self.amounts / scale[:, None]).sum(axis=0)
+        first = self.pair_starts
+        chosen = heaviest_pairs(worth[first] + worth[first + 1], np.diff(first) > 1, count // 2)
+        if chosen is None:
+            return None
+        row = np.ones(self.n, dtype=bool)
+        row[first[chosen]] = row[first[chosen] + 1] = False
+        rest = self.free[row[self.free]]
+        if count % 2 and len(rest):
+            row[rest[np.argmax(worth[rest])]] = False
+        return row if (~row).sum() == count and self.allowed(row[None])[0] else None
 
     def counts_possible(self) -> tuple[int, ...]:
         """Returns the numbers of removals for which an allowed set exists, ascending."""
@@ -205,6 +250,8 @@ class Limits:
                     f"saving of {saving.text(saving.least)} cannot be reached {whom}: at most"
                     f" {saving.text(most)}; lower it or {more}"
                 )
+        if self.pairs is not None and not self.savings:
+            return f"no {span} of the {len(self.free)} free players go in pairs; protect fewer"
         asked = " and ".join(saving.text(saving.least) for saving in self.savings)
         share = max(self._share(count) for count in failing)
         reach = f": at most {100 * share:.3g} % of each" if share > 0 else ""

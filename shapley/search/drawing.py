@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from shapley.search.constraints import Limits
+from shapley.search.pairs import draw_pairs
 
 __all__ = ["draw_sets", "exchanged"]
 
@@ -33,6 +34,11 @@ def draw_sets(
     if limits.contiguous:
         runs = limits.runs(count)
         return runs[rng.integers(len(runs), size=number)]
+    if limits.pairs is not None:
+        rows = draw_pairs(limits.pair_starts, limits.free, limits.n, count, 2 * number, rng)
+        rows = rows[limits.allowed(rows)][:number]
+        missing = np.repeat(limits.some_row(count)[None], number - len(rows), axis=0)  # type: ignore[index]
+        return np.concatenate([rows, missing])
     free = limits.free
     rows = np.ones((number, limits.n), dtype=bool)
     open_rows = np.arange(number)

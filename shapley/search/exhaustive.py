@@ -67,7 +67,7 @@ def _part(limits: Limits, count: int, first: int, size: int) -> Bool[np.ndarray,
         return limits.runs(count)
     rows = np.ones((size, limits.n), dtype=bool)
     rows[:, limits.free] = unrank(len(limits.free), count, np.arange(first, first + size))
-    return rows[limits.allowed(rows)] if limits.savings else rows
+    return rows if limits.plain else rows[limits.allowed(rows)]
 
 
 def _utilities(game: Game, rows: Bool[np.ndarray, "B n"]) -> Float[np.ndarray, "B"]:

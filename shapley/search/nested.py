@@ -137,7 +137,7 @@ def _beam(
         rows = beam.rows[parent]
         rows[np.arange(len(rows)), player] = False
         fits = limits.allowed(rows) if size in wanted else np.ones(len(rows), dtype=bool)
-        if limits.savings and len(rows):
+        if not limits.plain and len(rows):
             for count in wanted:
                 fits &= limits.completable(rows, count) if count > size else True
         parent, player, rows = parent[fits], player[fits], rows[fits]

@@ -14,6 +14,7 @@ from sampling.strata import unrank
 from shapley.search.beam import children, grow
 from shapley.search.candidate import rows_of
 from shapley.search.constraints import Limits
+from shapley.search.pairs import pair_moves
 
 __all__ = ["Neighbourly", "every_set", "near_sets"]
 
@@ -149,6 +150,12 @@ def _best_exchanges(
     """Returns the allowed sets one exchange of free players away that are expected to be best."""
     free = np.zeros(limits.n, dtype=bool)
     free[limits.free] = True
+    if limits.pairs is not None:
+        near = pair_moves(row, limits.pair_starts)
+        near = near[limits.allowed(near)]
+        mean = belief.mean(near) if len(near) else np.empty(0)
+        order = np.argsort(-mean, kind="stable")[:most]
+        return near[order], mean[order]
     mean = belief.exchanges(row)
     mean = mean[np.ix_(free[~row], free[row])]
     out, back = np.nonzero(~row & free)[0], np.nonzero(row & free)[0]

@@ -90,7 +90,8 @@ def propose(
     }
     if searched:
         known = _searches(game, searched, seed, per_count, rules, width, effort)
-        viewed = {searched[at] for at in _spread(len(searched), MOST_VIEWS)} if effort > 0 else ()
+        view = effort > 0 and rules.pairs is None  # a quadratic programme knows no pairs
+        viewed = {searched[at] for at in _spread(len(searched), MOST_VIEWS)} if view else ()
         for count in searched:
             if count in viewed:
                 leaders = best_first(known[count], 4)

@@ -79,7 +79,7 @@ def _exchange_gains(
     line = np.arange(len(rows))
     rows[line, places[out]] = True
     rows[line, places[back]] = False
-    fits = limits.allowed(rows) if limits.savings else np.ones(len(rows), dtype=bool)
+    fits = np.ones(len(rows), dtype=bool) if limits.plain else limits.allowed(rows)
     values = np.full(len(rows), -np.inf)
     if fits.any():
         values[fits] = evaluate(game, rows[fits])

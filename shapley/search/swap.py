@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from shapley.game import Game, evaluate
 from shapley.search.candidate import Candidate, best_first, from_rows, limits_of, rows_of
 from shapley.search.constraints import Limits
+from shapley.search.pairs import pair_moves
 
 __all__ = ["swap_search"]
 
@@ -67,6 +68,8 @@ def _best_exchange(
     game: Game, rows: Bool[np.ndarray, "C n"], limits: Limits
 ) -> tuple[Bool[np.ndarray, "C n"], Float[np.ndarray, "C"]]:
     """Returns the best neighbour of each coalition and its utility (-inf without neighbours)."""
+    if limits.pairs is not None:
+        return _best_move(game, rows, limits)
     free, removed = limits.free, int((~rows[0]).sum())
     kept = len(free) - removed
     if kept == 0:
@@ -78,7 +81,7 @@ def _best_exchange(
     places = np.arange(len(neighbours))
     neighbours[places, np.repeat(out, kept, axis=1).ravel()] = True
     neighbours[places, np.tile(back, (1, removed)).ravel()] = False
-    if limits.savings or limits.contiguous:
+    if not limits.plain:
         utilities, fits = np.full(len(neighbours), -np.inf), limits.allowed(neighbours)
         if fits.any():
             utilities[fits] = evaluate(game, neighbours[fits])
@@ -88,6 +91,21 @@ def _best_exchange(
     best = utilities.argmax(axis=1)
     chosen = np.arange(len(rows)) * (removed * kept) + best
     return neighbours[chosen], utilities[np.arange(len(rows)), best]
+
+
+def _best_move(
+    game: Game, rows: Bool[np.ndarray, "C n"], limits: Limits
+) -> tuple[Bool[np.ndarray, "C n"], Float[np.ndarray, "C"]]:
+    """The same where pairs of players change places."""
+    better, gains = rows.copy(), np.full(len(rows), -np.inf)
+    for at, row in enumerate(rows):
+        near = pair_moves(row, limits.pair_starts)
+        near = near[limits.allowed(near)]
+        if len(near):
+            utilities = evaluate(game, near)
+            best = int(utilities.argmax())
+            better[at], gains[at] = near[best], utilities[best]
+    return better, gains
 
 
 def _keep(rows, utilities, climbing, first):

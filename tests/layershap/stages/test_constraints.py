@@ -61,3 +61,18 @@ def test_speed_and_memory_are_priced_by_player(limits_of):
 def test_targets_that_no_set_reaches_name_the_nearest(limits_of, settings, message):
     with pytest.raises(UserError, match=message):
         limits_of(**settings)
+
+
+def test_halves_go_in_pairs_unless_they_may_be_zeroed(limits_of):
+    limits, counts = limits_of(players="sublayers", protect="L3.attn")
+    assert counts == (2, 4, 6)
+    mlp = 2 * 3  # the MLP of the layer whose attention is protected
+    assert limits.pairs is not None
+    assert not limits.pairs[mlp - 1]
+    assert limits.pairs[mlp]
+    scattered, paired = without(23, (1, 8))[None], without(23, (mlp, mlp + 1))[None]
+    assert not limits.allowed(scattered)[0]
+    assert limits.allowed(paired)[0]
+    free, counts = limits_of(players="sublayers", protect="L3.attn", zero_halves=True)
+    assert free.pairs is None
+    assert counts == tuple(range(1, 8))
