@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,24 @@ __all__ = ["finite", "json_text", "write_whole"]
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that readers see the old or the new one, never a part."""
+    """Write a file so that readers see the old or the new one, even after a loss of power."""
     partial = path.with_name(path.name + ".part")
-    partial.write_text(text, encoding="utf-8")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring what a directory holds to the disk; nothing where the system cannot."""
+    with contextlib.suppress(OSError):
+        place = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(place)
+        finally:
+            os.close(place)
 
 
 def json_text(content: Any, indent: int | None = 2) -> str:

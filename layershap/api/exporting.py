@@ -64,11 +64,13 @@ class SmallerModels:
         from decoder.checkpoint.saving import refuse_taken
         from layershap.export.export import export_set
         from layershap.export.repaired import export_repair, kept_or_fitted
+        from layershap.export.sources import check_weights
 
         if module and not repair:
             raise UserError("module: allows what repair fits; give repair as well")
         with self._work() as work:
             refuse_taken(to)
+            check_weights(work)
             if not repair:
                 return export_set(work, removed, to, where="remove")
             method = repair if isinstance(repair, str) else None

@@ -56,6 +56,7 @@ def run(
     config = checked_config(settings)
     directory = RunDirectory(config.default_output() if output is None else Path(output))
     refuse_impossible(config, directory)
+    directory.wish(config).record()
     from layershap.stages.pipeline import run as pipeline
 
     console = Console(quiet=not progress)

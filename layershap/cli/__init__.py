@@ -28,6 +28,7 @@ COMMANDS = {
     "export": "Write a stock checkpoint without some layers.",
     "evaluate": "Score a checkpoint with lm-evaluation-harness.",
     "game": "Values and sets to remove in a game of your own.",
+    "trust": "Allow what a run directory of somebody else asks for.",
     "ledger": "Show, export as a table or upgrade what was measured.",
     "doctor": "Check the machine, the model and the text before money is spent.",
 }
@@ -37,7 +38,7 @@ COMMANDS = {
     cls=LazyGroup,
     room="layershap.cli",
     told=COMMANDS,
-    homes={"fit": "stages", "verify": "stages", "report": "stages"},
+    homes={"fit": "stages", "verify": "stages", "report": "stages", "trust": "status"},
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(version("layershap"), prog_name="layershap")

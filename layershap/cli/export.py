@@ -51,6 +51,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     " Stock loaders get the model without them.",
 )
 @click.option(
+    "--anyway",
+    is_flag=True,
+    help="Write a model whose weights are not those that RUN has measured, with a warning.",
+)
+@click.option(
     "--to",
     "destination",
     required=True,
@@ -67,6 +72,7 @@ def export(
     edits_file: Path | None,
     repair: str | None,
     module: bool,
+    anyway: bool,
     destination: Path,
     **model: Any,
 ) -> None:
@@ -100,7 +106,9 @@ def export(
     if run is None:
         done = _from_model(given, edits_file, destination)
     else:
-        done = _from_run(run, remove, count, method, edits_file, repair, module, destination)
+        done = _from_run(
+            run, remove, count, method, edits_file, repair, module, destination, anyway
+        )
     for line in _summary(done):
         click.echo(line)
 
@@ -114,16 +122,18 @@ def _from_run(
     repair: str | None,
     module: bool,
     destination: Path,
+    anyway: bool,
 ) -> Export:
     from layershap.export.export import export_edits, export_set
     from layershap.export.repaired import export_repair, kept_or_fitted
-    from layershap.export.sources import asked_set, check_fit, read_edits
+    from layershap.export.sources import asked_set, check_fit, check_weights, read_edits
     from layershap.runs.workspace import open_workspace
     from layershap.terminal.console import Console
 
     config, directory = read_run(run)
     edits = None if edits_file is None else read_edits(edits_file)
     with open_workspace(config, directory, Console()) as work:
+        check_weights(work, anyway)
         if edits_file is not None and edits is not None:
             check_fit(edits_file, edits, work.roster.depth)
             return export_edits(work, edits, destination)

@@ -56,7 +56,9 @@ def configured(command: Command) -> Command:
         if model is not None:
             values["model"] = model
         config = checked_config(values)
-        return command(config, RunDirectory(output or config.default_output()))
+        directory = RunDirectory(output or config.default_output())
+        directory.wish(config).record()
+        return command(config, directory)
 
     called.__name__, called.__doc__ = command.__name__, command.__doc__
     decorated: Command = called

@@ -1,4 +1,4 @@
-"""`layershap status`: where a run stands, from any terminal, also while it is going on."""
+"""`layershap status|trust RUN`: where a run stands, and what its directory may ask for."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from layershap.cli.options import run_argument
+from layershap.cli.options import read_run, run_argument
 
 if TYPE_CHECKING:
     from layershap.status.run_status import RunStatus
 
-__all__ = ["status"]
+__all__ = ["status", "trust"]
 
 _MOST_SETS = 8
 _WATCH_SECONDS = 2.0
@@ -42,6 +42,24 @@ def status(run: Path, as_json: bool, watch: bool) -> None:
         if not (watch and found.running):
             return
         time.sleep(_WATCH_SECONDS)
+
+
+@click.command()
+@run_argument
+def trust(run: Path) -> None:
+    """Allow RUN to run its model's own code, or to connect to its cluster, where it asks for that.
+
+    What was typed on this machine for a directory needs no leave. For a directory of somebody else,
+    look at its run.toml first; a later change of it must be allowed again.
+    """
+    config, directory = read_run(run)
+    wish = directory.wish(config)
+    if not wish.asked:
+        click.echo(f"{run}: asks for nothing that needs to be allowed")
+        return
+    known = wish.trusted
+    wish.record()
+    click.echo(f"{run}: {'was' if known else 'is now'} allowed {' and '.join(wish.asked)}")
 
 
 def _lines(found: RunStatus) -> list[str]:

@@ -12,12 +12,14 @@ from layershap.errors import UserError
 from layershap.results.frontier import OWN
 from layershap.results.recommendations import RECOMMENDATIONS, Recommendations
 from layershap.results.set_text import parse_set
+from layershap.runs.recorded import CALIBRATION
 from shapley.baselines.method import slug
 
 if TYPE_CHECKING:
     from decoder.players import Roster
+    from layershap.runs.workspace import Workspace
 
-__all__ = ["asked_set", "check_fit", "check_removed", "read_edits"]
+__all__ = ["asked_set", "check_fit", "check_removed", "check_weights", "read_edits"]
 
 
 def read_edits(path: Path) -> Edits:
@@ -73,6 +75,39 @@ def check_removed(removed: Sequence[int], roster: Roster, where: str = "--remove
         raise UserError(f"{where}: names no layer; write some, as 4,6")
     if len(roster.removed_layers(removed)) >= roster.depth:
         raise UserError(f"{where}: that is every layer; keep at least one")
+
+
+def check_weights(work: Workspace, anyway: bool = False) -> None:
+    """Refuse a model whose weights are not those that the run has measured.
+
+    Args:
+        work: the run.
+        anyway: warn instead.
+
+    Raises:
+        UserError: they are others.
+    """
+    from cluster import Ledger, LedgerError
+
+    if not work.directory.ledger.exists():
+        return
+    try:
+        with Ledger(work.directory.ledger, readonly=True) as ledger:
+            measured = ledger.campaign(CALIBRATION).details.get("weights")
+    except LedgerError:  # nothing is measured yet
+        return
+    if measured is None or measured == work.weights:
+        return
+    said = (
+        f"model {work.config.model_name}: its weights or its configuration are not those that "
+        f"{work.directory.path} has measured"
+    )
+    if not anyway:
+        raise UserError(
+            f"{said}; put the measured checkpoint back, or give --anyway to write what was never "
+            "measured"
+        )
+    work.console.warn(f"{said}: nothing that the run says was measured on what is written now")
 
 
 def asked_set(

@@ -42,6 +42,10 @@ def read_config(path: Path) -> RunConfig:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UserError(f"{path}: not readable as TOML ({error})") from None
+    if not content:
+        raise UserError(
+            f"{path}: is empty, so nothing tells which run this is; put the run's own run.toml back"
+        )
     if not all(isinstance(value, dict) for value in content.values()):
         return checked_config(_of_flat(content), str(path))
     return _checked(content, str(path))

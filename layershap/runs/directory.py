@@ -15,6 +15,7 @@ from layershap.results.recommendations import RECOMMENDATIONS
 from layershap.results.values import VALUES
 from layershap.runs.config import RunConfig
 from layershap.runs.config_file import to_toml
+from layershap.trust import Wish
 
 __all__ = ["RunDirectory"]
 
@@ -69,6 +70,17 @@ class RunDirectory:
     def report(self) -> Path:
         """The report."""
         return self.path / "report.html"
+
+    def wish(self, config: RunConfig) -> Wish:
+        """What a run of this directory wants that must have been typed here."""
+        model = config.model
+        return Wish(
+            self.path,
+            config.model_name,
+            model.revision,
+            model.trust_remote_code,
+            config.cluster.address,
+        )
 
     def create(self) -> None:
         """Make the directory.

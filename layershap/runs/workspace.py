@@ -34,11 +34,7 @@ from layershap.runs.directory import RunDirectory
 from layershap.runs.incumbent import IncumbentTracker
 from layershap.runs.machine import described
 from layershap.runs.plan import make_plan
-from layershap.runs.recorded import (
-    CALIBRATION,
-    MEASURED_ON,
-    RecordedRun,
-)
+from layershap.runs.recorded import CALIBRATION, MEASURED_ON, RecordedRun
 from layershap.runs.texts import Texts
 from layershap.runs.utilities import Utility, parse_utilities
 from layershap.terminal.console import Console
@@ -67,6 +63,7 @@ class Workspace:
         self.console = console
         self._stack = stack
         self._pools: dict[str, WorkerPool] = {}
+        self._campaigns: dict[str, Campaign] = {}
         self._connected = False
 
     @cached_property
@@ -191,7 +188,7 @@ class Workspace:
             workload, roster = self.workload(name), self.roster
             details = {
                 "model": self.config.title,
-                "weights": self._model_fingerprint,
+                "weights": self.weights,
                 "players": roster.kind,
                 "depth": roster.depth,
                 "protected": ",".join(roster.protected),
@@ -218,7 +215,7 @@ class Workspace:
         names += [f"protected {name}" for name in self.roster.protected]
         names += self.campaign_texts.repair_fingerprint(name)
         workload = self.workload(name).fingerprint()
-        return combine(self._model_fingerprint, workload, names, self.dtype, self.device.type)
+        return combine(self.weights, workload, names, self.dtype, self.device.type)
 
     def measure(
         self, name: str, coalitions: Bool[np.ndarray, "B n"], task: str | None = None
@@ -287,11 +284,8 @@ class Workspace:
         return max(1, min(4, cores // self.config.cluster.cpus_per_worker))
 
     @cached_property
-    def _campaigns(self) -> dict[str, Campaign]:
-        return {}
-
-    @cached_property
-    def _model_fingerprint(self) -> str:
+    def weights(self) -> str:
+        """Content hash of the model's weights and configuration."""
         from decoder import checkpoint_fingerprint
 
         with self.console.status(f"reading the weights of {self.config.title}"):
@@ -345,6 +339,11 @@ class Workspace:
 def open_workspace(
     config: RunConfig, directory: RunDirectory, console: Console
 ) -> Iterator[Workspace]:
-    """A workspace whose ledger and workers are given back at the end, however it ends."""
+    """A workspace whose ledger and workers are given back at the end, however it ends.
+
+    Raises:
+        UserError: the run would run a model's code or connect to a cluster, and nobody typed that.
+    """
+    directory.wish(config).refuse_untyped()
     with logged(directory.path), ExitStack() as stack:
         yield Workspace(config, directory, console, stack)
