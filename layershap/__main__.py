@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
 
 __all__ = ["main"]
+
+_REMEDIES = {
+    errno.ENOSPC: "make room on this disk, then give the command again",
+    errno.EDQUOT: "make room in this quota, then give the command again",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f), then give the command again",
+    errno.EROFS: "name a place that can be written, or mount it for writing",
+    errno.EACCES: "give yourself the right to it, or name another place",
+    errno.EPERM: "give yourself the right to it, or name another place",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), then give the command again",
+    errno.ENOENT: "something removed it meanwhile; put it back or begin anew",
+    errno.ENAMETOOLONG: "name a shorter path",
+}
 
 
 def main() -> None:
@@ -54,9 +67,18 @@ def _failed(error: Exception) -> None:
         _end(str(error), 1)
     if ours and isinstance(error, ValueError):
         _end(str(error), 2)
+    if isinstance(error, OSError) and error.errno is not None:
+        _end(_told(error), 1)
     if (log := log_of(error)) is None:
         raise error
     _end(f"unexpected {type(error).__name__}: {error}; the traceback is in {log}", 1)
+
+
+def _told(error: OSError) -> str:
+    """What the system refused, of which file, and what helps."""
+    reason = error.strerror or str(error)
+    where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    return f"{where}{reason}; {_REMEDIES.get(error.errno or 0, 'then give the command again')}"
 
 
 def _ours(error: BaseException) -> bool:
@@ -66,7 +88,7 @@ def _ours(error: BaseException) -> bool:
 
 
 def _end(message: str, status: int) -> None:
-    line = " ".join(message.split())
+    line = " ".join(message.split()).encode("utf-8", "backslashreplace").decode("utf-8")
     print(f"layershap: {line}", file=sys.stderr)
     sys.exit(status)
 

@@ -14,13 +14,22 @@ __all__ = ["finite", "json_text", "write_whole"]
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that readers see the old or the new one, even after a loss of power."""
+    """Write a file so that readers see the old or the new one, even after a loss of power.
+
+    Raises:
+        OSError: it cannot be written; the old one is as it was.
+    """
     partial = path.with_name(path.name + ".part")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:  # a full disk names no file
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise OSError(error.errno, error.strerror, str(path)) from None
     sync_folder(path.parent)
 
 

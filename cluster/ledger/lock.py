@@ -51,12 +51,18 @@ class WriterLock:
                 f"run directory {path.parent} is being written by process {holder}; wait for it"
                 " to end or choose another --output directory"
             ) from None
-        self._file.truncate(0)
-        self._file.write(f"{os.getpid()} {socket.gethostname()}\n")
-        self._file.flush()
+        try:
+            self._file.truncate(0)
+            self._file.write(f"{os.getpid()} {socket.gethostname()}\n")
+            self._file.flush()
+        except OSError as error:
+            with suppress(OSError):  # what could not be written is tried again by closing
+                self._file.close()
+            raise OSError(error.errno, error.strerror, str(path)) from None
 
     def release(self) -> None:
         """Gives the lock back. The side file stays: deleting it would race with the next holder."""
         with suppress(OSError, ValueError):
             self._file.truncate(0)
-        self._file.close()
+        with suppress(OSError):
+            self._file.close()

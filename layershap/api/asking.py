@@ -11,6 +11,7 @@ from layershap.api.answering import Answerer, measured_in
 from layershap.api.answers import Measurement, Prediction
 from layershap.api.ledger import RunLedger, Text
 from layershap.errors import UserError
+from layershap.results.set_text import typed
 from layershap.runs.directory import RunDirectory
 from layershap.runs.utilities import parse_utilities
 from shapley.uncertainty.paired import paired_interval
@@ -36,7 +37,7 @@ def load_surrogate(directory: RunDirectory) -> SurrogateRegressor:
         return load(directory.surrogate)
     except SurrogateNotFound:
         raise UserError(
-            f"{directory.surrogate}: not there yet; run layershap fit {directory.path} first"
+            f"{directory.surrogate}: not there yet; run {typed('fit', directory.path)} first"
         ) from None
 
 

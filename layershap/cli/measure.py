@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from layershap.cli.options import Configured, configured
+from layershap.results.set_text import typed
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
 from layershap.terminal.console import Console
@@ -25,7 +26,7 @@ def _measure(config: RunConfig, directory: RunDirectory) -> None:
 
     with open_workspace(config, directory, Console()) as work:
         stage(work)
-    click.echo(f"Next: layershap fit {directory.path}")
+    click.echo(f"Next: {typed('fit', directory.path)}")
 
 
 measure = click.command(name="measure", cls=Configured)(configured(_measure))

@@ -10,6 +10,7 @@ import click
 from layershap.cli.moved import OfARun, refused_remove
 from layershap.cli.options import read_run, run_argument
 from layershap.errors import UserError
+from layershap.results.set_text import typed
 from layershap.runs.config import RunConfig
 from layershap.runs.directory import RunDirectory
 from layershap.terminal.console import Console
@@ -68,12 +69,12 @@ def search(
     if not no_measuring:
         reason = _searched_with_the_model(config, directory, console)
         if reason is None:
-            click.echo(f"Next: layershap verify {run}")
+            click.echo(f"Next: {typed('verify', run)}")
             return
         console.warn(f"nothing is measured, since the model cannot be measured here: {reason}")
     with open_recorded(config, directory, console) as recorded, recorded.stage("search"):
         search_recorded(recorded)
-    click.echo(f"Next, where the model is: layershap search {run}")
+    click.echo(f"Next, where the model is: {typed('search', run)}")
 
 
 def _searched_with_the_model(

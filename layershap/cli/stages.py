@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from layershap.cli.options import read_run, run_argument
+from layershap.results.set_text import typed
 from layershap.terminal.console import Console
 
 __all__ = ["fit", "report", "verify"]
@@ -24,7 +25,7 @@ def fit(run: Path) -> None:
     with open_recorded(*read_run(run), Console()) as recorded, recorded.stage("fit"):
         # Before the search it is the fit of a whole run, which the search ends with another one.
         stage(recorded, first=CANDIDATES.found(run) is None)
-    click.echo(f"Next: layershap values {run}")
+    click.echo(f"Next: {typed('values', run)}")
 
 
 @click.command()
@@ -39,7 +40,7 @@ def verify(run: Path) -> None:
     with open_workspace(*read_run(run), console) as work, work.recorded.stage("verify"):
         verified = stage(work)
     recommendation_table(console, verified)
-    click.echo(f"Next: layershap report {run}")
+    click.echo(f"Next: {typed('report', run)}")
 
 
 @click.command()

@@ -10,6 +10,7 @@ import click
 from layershap.cli.moved import OfARun
 from layershap.cli.options import read_run, run_argument, value_options
 from layershap.errors import UserError
+from layershap.results.set_text import typed
 from layershap.runs.config_file import changed_config
 from layershap.terminal.console import Console
 
@@ -79,4 +80,4 @@ def values(run: Path, target_se: float | None, budget: int | None, **given: Any)
     ]
     headings = [config.noun, "value", "from", "to (95 %)"]
     console.table(values_title(found), headings, rows)
-    click.echo(f"Next: layershap search {run}")
+    click.echo(f"Next: {typed('search', run)}")

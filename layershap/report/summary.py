@@ -228,7 +228,7 @@ def _about_the_surrogate(report: Report) -> list[str]:
     overall = [score for score in fit.scores if score.removed is None]
     if overall:
         own = overall[0]
-        if fit.near is None and (own.r2 is None or own.r2 < LOW_R2):
+        if fit.near is None and own.r2 is not None and own.r2 < LOW_R2:
             found.append(
                 f"The surrogate explains only {fixed(own.r2)} of the held-out variance (R²);"
                 " values that rest on it deserve caution. Raise the budget."

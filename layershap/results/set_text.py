@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -13,7 +14,10 @@ __all__ = [
     "parse_counts",
     "parse_set",
     "removal_text",
+    "typed",
 ]
+
+_MOST_COUNTED = 100_000  # no model has so many players
 
 
 def removal_text(players: Sequence[str], removed: Iterable[int]) -> str:
@@ -22,9 +26,15 @@ def removal_text(players: Sequence[str], removed: Iterable[int]) -> str:
     return ",".join(name.removeprefix("L") if "." not in name else name for name in names)
 
 
+def typed(*words: object) -> str:
+    """A layershap command as a shell takes it, whatever its paths hold."""
+    return shlex.join(["layershap", *map(str, words)])
+
+
 def export_command(run: Path, names: str) -> str:
     """The command that writes the checkpoint of a run without these players."""
-    return f"layershap export {run} --remove {names} --to {run}-without-{names.replace(',', '-')}"
+    to = f"{run}-without-{names.replace(',', '-')}"
+    return typed("export", run, "--remove", names, "--to", to)
 
 
 def export_method_command(run: Path, count: int, method: str) -> str:
@@ -38,7 +48,8 @@ def export_method_command(run: Path, count: int, method: str) -> str:
     from shapley.baselines.method import slug  # numpy, which the command line does without
 
     name = slug(method)
-    return f"layershap export {run} --count {count} --method {name} --to {run}-{name}-{count}"
+    to = f"{run}-{name}-{count}"
+    return typed("export", run, "--count", count, "--method", name, "--to", to)
 
 
 def parse_set(text: str, option: str, find: Callable[[str], Sequence[int]]) -> list[int]:
@@ -64,7 +75,7 @@ def parse_counts(text: str) -> list[int]:
     for part in text.split(","):
         low, _, high = part.strip().partition("-")
         first, last = int(low), int(high or low)
-        if last < first:
-            raise ValueError(f"{part}: empty range")
+        if last < first or last > _MOST_COUNTED:
+            raise ValueError(f"{part}: empty range, or more than any model has")
         counts.update(range(first, last + 1))
     return sorted(counts)

@@ -37,7 +37,7 @@ class Setting:
 class _Section(BaseModel):
     """A table of `run.toml`. Field descriptions are the command line's help."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelConfig(_Section):

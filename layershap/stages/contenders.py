@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from layershap.results.baseline_sets import BASELINE_SETS, Merges, MethodSets
 from layershap.results.candidates import Candidates
+from layershap.results.set_text import typed
 from layershap.runs.recorded import CALIBRATION
 from layershap.runs.workspace import Workspace
 
@@ -81,7 +82,7 @@ def _published(work: Workspace) -> Mapping[str, MethodSets]:
     if found.fingerprint != work.campaign(CALIBRATION).fingerprint:
         work.console.warn(
             f"{work.directory.baselines} belongs to other measurements and is left out; remove it "
-            f"and run layershap baselines {work.directory.path}"
+            f"and run {typed('baselines', work.directory.path)}"
         )
         return {}
     return found.methods

@@ -123,10 +123,14 @@ def fit(run: RecordedRun, *, first: bool = False, everything: bool = False) -> F
         run.console.say(f"surrogate: {sentence}")
     for name, scores in evaluation.overall.items():
         run.console.say(
-            f"{name}: held-out R² {scores.r2:.4f}, Spearman {scores.spearman:.4f}, "
+            f"{name}: held-out R² {_told(scores.r2)}, Spearman {_told(scores.spearman)}, "
             f"MAE {scores.mae:.4f} {unit}"
         )
     return fitted
+
+
+def _told(score: float | None) -> str:
+    return "–" if score is None else f"{score:.4f}"  # none where all sets measure the same
 
 
 def load_fitted(run: RecordedRun) -> Fitted:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layershap.results.recommendations import RECOMMENDATIONS
+from layershap.results.set_text import typed
 from layershap.runs.command_line import run_command
 from layershap.runs.config_file import read_config
 from layershap.runs.directory import RunDirectory
@@ -190,7 +191,7 @@ def _next(stage: str, activity: ProcessInfo, directory: RunDirectory, command: s
         return "Wait; Ctrl-C there stops cleanly, and the same command goes on from there."
     if stage == FINISHED:
         best = RECOMMENDATIONS.read(directory.path).put_forward()
-        return f"layershap search {directory.path}" if best is None else best.export
+        return typed("search", directory.path) if best is None else best.export
     if stage == "measure":
         return command
     return f"layershap {stage} {directory.path}"

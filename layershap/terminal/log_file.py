@@ -80,7 +80,8 @@ def logged(folder: Path) -> Iterator[None]:
         root.removeHandler(handler)
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-        handler.close()
+        with suppress(OSError):  # a full disk hides no message
+            handler.close()
 
 
 def log_of(error: BaseException) -> str | None:

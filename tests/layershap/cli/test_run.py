@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from transformers import AutoModelForCausalLM
 
@@ -23,6 +24,7 @@ from sampling import keys
 from shapley import Status
 from tests.support.command_line import call
 from tests.support.refusals import refused
+from tests.support.tiny_models import tiny_model
 from tests.support.tiny_run import OPTIONS
 
 
@@ -367,3 +369,24 @@ def test_losses_that_are_not_finite_stay_with_their_coalitions(checkpoint, ray_a
     before = dict(zip(keys(records.coalitions), records.utilities, strict=True))
     assert all(known[key] == before[key] for key in {*keys(fitted)} & before.keys())
     assert "2 measured combinations" in (run / "report.html").read_text()
+
+
+@pytest.mark.parametrize("utility", ["nll", "top1"])
+def test_layers_that_do_nothing_are_measured_valued_and_removed(
+    utility, tmp_path, checkpoint, ray_address
+):
+    model = tiny_model("llama", vocab_size=300)
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+    shutil.copytree(checkpoint[0], tmp_path / "still")
+    model.save_pretrained(tmp_path / "still")
+    run = tmp_path / "run"
+    status, out, err = call(
+        "run", tmp_path / "still", "--calibration", checkpoint[1], "-o", run, *OPTIONS,
+        "--budget", 24, "--utility", utility, "--repair-budget", 0,
+    )  # fmt: skip
+    assert status == 0, err
+    assert "+0.0000" in out
+    assert f"layershap export {run} --remove " in out

@@ -80,3 +80,16 @@ def test_damaged_and_missing_toml(tmp_path):
     (tmp_path / "run.toml").write_text("budgt = 3")
     with pytest.raises(UserError, match="budgt"):
         read_config(tmp_path / "run.toml")
+
+
+@pytest.mark.parametrize("text", ["1-300000000", "1-" + "9" * 5000])
+def test_counts_beyond_any_model_are_refused_before_they_are_listed(text):
+    with pytest.raises(UserError, match="not a list of counts"):
+        RunConfig.of(count=text).counts(12)
+
+
+@pytest.mark.parametrize("name", ["memory", "max_params", "min_speedup", "score_share"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_numbers_without_an_end_are_refused(name, value):
+    with pytest.raises(UserError, match=f"--{name.replace('_', '-')} "):
+        checked_config({name: value})

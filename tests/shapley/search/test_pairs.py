@@ -37,8 +37,8 @@ def by_hand(limits, count):
     for firsts in combinations(limits.pair_starts.tolist(), count // 2):
         taken = {player for first in firsts for player in (first, first + 1)}
         if len(taken) == 2 * len(firsts):
-            rest = [p for p in limits.free.tolist() if p not in taken] if count % 2 else [None]
-            found |= {tuple(sorted(taken | {p} - {None})) for p in rest}
+            rest = [{p} for p in limits.free.tolist() if p not in taken] if count % 2 else [set()]
+            found |= {tuple(sorted(taken | more)) for more in rest}
     return found
 
 
