@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         footprint,
         resolve_dtype,
     )
+    from decoder.data.chat import encode_chat, read_conversations
     from decoder.data.choices import (
         ChoiceItem,
         ChoiceTask,
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
         read_choices,
         split_items,
     )
-    from decoder.data.text import TokenText, cut_sequences, read_dataset, read_file, tokenise
+    from decoder.data.text import (
+        TokenStream,
+        TokenText,
+        cut_sequences,
+        read_dataset,
+        read_file,
+        tokenise,
+    )
     from decoder.data.workload import TEXT_METRICS, Metric, Workload
     from decoder.errors import ModelError, RepairError, TaskError, TextError, UnsupportedModel
     from decoder.evaluate.evaluator import EVALUATOR_VERSION, MaskedModel
@@ -48,6 +56,7 @@ __all__ = [
     "Stack",
     "TaskError",
     "TextError",
+    "TokenStream",
     "TokenText",
     "Unit",
     "UnsupportedModel",
@@ -56,6 +65,7 @@ __all__ = [
     "checkpoint_fingerprint",
     "count_layer_evaluations",
     "cut_sequences",
+    "encode_chat",
     "encode_choices",
     "find_stack",
     "fitting_items",
@@ -65,6 +75,7 @@ __all__ = [
     "make_roster",
     "pick_device",
     "read_choices",
+    "read_conversations",
     "read_dataset",
     "read_file",
     "resolve_dtype",
@@ -91,6 +102,7 @@ _HOMES = {
     "Stack": "model.structure",
     "TaskError": "errors",
     "TextError": "errors",
+    "TokenStream": "data.text",
     "TokenText": "data.text",
     "Unit": "players",
     "UnsupportedModel": "errors",
@@ -99,6 +111,7 @@ _HOMES = {
     "checkpoint_fingerprint": "checkpoint.inspect",
     "count_layer_evaluations": "evaluate.walk",
     "cut_sequences": "data.text",
+    "encode_chat": "data.chat",
     "encode_choices": "data.choices",
     "find_stack": "model.structure",
     "fitting_items": "data.choices",
@@ -108,6 +121,7 @@ _HOMES = {
     "make_roster": "players",
     "pick_device": "model.loading",
     "read_choices": "data.choices",
+    "read_conversations": "data.chat",
     "read_dataset": "data.text",
     "read_file": "data.text",
     "resolve_dtype": "checkpoint.inspect",

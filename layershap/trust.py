@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from layershap.errors import UserError
@@ -30,12 +31,17 @@ class Wish:
     """
 
     def __init__(
-        self, directory: Path, model: str, revision: str | None, code: bool, address: str | None
+        self,
+        directory: Path,
+        model: str,
+        sources: Sequence[str | None],
+        code: bool,
+        address: str | None,
     ) -> None:
         self.directory = directory
         self.asked = [f"to run the own code of model {model}"] if code else []
         self.asked += [f"to connect to the cluster at {address}"] if address else []
-        facts = [model, revision, address] if code else [address]
+        facts = [model, *sources, address] if code else [address]
         self._key = str(directory.expanduser().resolve())
         self._digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 

@@ -201,11 +201,19 @@ def _shards(spec: ModelSpec, index: Path) -> tuple[Path, ...]:
     try:
         weight_map = json.loads(index.read_text("utf-8"))["weight_map"]
         names = sorted(set(weight_map.values()))
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("a name of a file that is no text")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ModelError(
             f"model {spec.name}: {index.name} is no index of weight files; "
             "save or download it again"
         ) from None
+    outside = [n for n in names if Path(n).is_absolute() or ".." in Path(n).parts]
+    if outside:
+        raise ModelError(
+            f"model {spec.name}: {index.name} names a weight file outside of the checkpoint "
+            f"({outside[0]}); save or download it again"
+        )
     paths = {name: _file(spec, name) for name in names}
     missing = [name for name, path in paths.items() if path is None]
     if missing or not names:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from decoder.data.tables import read_table, table_of
 from decoder.errors import TextError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 __all__ = [
+    "TokenStream",
     "TokenText",
     "check_readable",
     "cut_sequences",
@@ -41,15 +42,44 @@ class TokenText:
     Attributes:
         tokens: Int64[S, T], one sequence a row.
         source: where the text came from, for people.
+        scored: Bool[S, T], which tokens are predicted and scored; all but the first when omitted.
     """
 
     tokens: Int[np.ndarray, "S T"]
     source: str
+    scored: Bool[np.ndarray, "S T"] | None = None
 
     @property
     def predicted(self) -> Int[np.ndarray, "S"]:
-        """Tokens of each sequence that are predicted: all but the first."""
-        return np.full(len(self.tokens), self.tokens.shape[1] - 1)
+        """Tokens of each sequence that are predicted and scored; its first one never is."""
+        if self.scored is None:
+            return np.full(len(self.tokens), self.tokens.shape[1] - 1)
+        return self.scored[:, 1:].sum(axis=1)
+
+    def first(self, sequences: int) -> TokenText:
+        """The first sequences alone."""
+        scored = None if self.scored is None else self.scored[:sequences]
+        return TokenText(self.tokens[:sequences], self.source, scored)
+
+
+@dataclass(frozen=True)
+class TokenStream:
+    """Tokens of a text in one line, before they are cut into sequences.
+
+    Attributes:
+        tokens: Int64[N].
+        scored: Bool[N], which of them are scored; all when omitted.
+    """
+
+    tokens: Int[np.ndarray, "N"]
+    scored: Bool[np.ndarray, "N"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, part: slice) -> TokenStream:
+        """A stretch of it."""
+        return TokenStream(self.tokens[part], None if self.scored is None else self.scored[part])
 
 
 def read_file(path: str) -> list[str]:
@@ -165,7 +195,7 @@ def tokenise(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> Int[np
 
 
 def cut_sequences(
-    stream: Int[np.ndarray, "N"],
+    stream: TokenStream | Int[np.ndarray, "N"],
     *,
     sequences: int,
     length: int,
@@ -175,7 +205,7 @@ def cut_sequences(
     """At most `sequences` rows of `length` tokens, evenly spread over the stream.
 
     Args:
-        stream: token ids.
+        stream: token ids. Of rows in which nothing is scored none is taken.
         sequences: rows wanted; fewer come back where the stream is shorter.
         length: tokens a row, `bos` included.
         source: where the text came from.
@@ -190,6 +220,7 @@ def cut_sequences(
         )
     if sequences < 1:
         raise TextError(f"--sequences {sequences}: at least 1 is needed")
+    stream = stream if isinstance(stream, TokenStream) else TokenStream(stream)
     body = length - (bos is not None)
     available = len(stream) // body
     if available < 1:
@@ -197,12 +228,22 @@ def cut_sequences(
             f"text {source}: {len(stream)} tokens are shorter than one sequence of {length}; "
             "give a longer text or a smaller --sequence-length"
         )
-    rows = stream[: available * body].reshape(available, body)
-    chosen = np.unique(np.linspace(0, available - 1, min(sequences, available)).round().astype(int))
-    rows = rows[chosen]
+    rows = stream.tokens[: available * body].reshape(available, body)
+    scored = None
+    if stream.scored is not None:
+        scored = stream.scored[: available * body].reshape(available, body)
+        useful = scored[:, int(bos is None) :].any(axis=1)
+        rows, scored = rows[useful], scored[useful]
+        if not len(rows):
+            raise TextError(f"text {source}: no sequence of {length} tokens holds an answer")
+    last = len(rows) - 1
+    chosen = np.unique(np.linspace(0, last, min(sequences, len(rows))).round().astype(int))
+    rows, scored = rows[chosen], None if scored is None else scored[chosen]
     if bos is not None:
         rows = np.concatenate([np.full((len(rows), 1), bos), rows], axis=1)
-    return TokenText(np.ascontiguousarray(rows, dtype=np.int64), source)
+        if scored is not None:
+            scored = np.concatenate([np.zeros((len(rows), 1), dtype=bool), scored], axis=1)
+    return TokenText(np.ascontiguousarray(rows, dtype=np.int64), source, scored)
 
 
 def text_fingerprint(tokens: Int[np.ndarray, "S T"]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from decoder.data.choices import ChoiceTask
 from decoder.data.text import TokenText, text_fingerprint
@@ -90,6 +90,8 @@ class Workload:
             shape = self.text.tokens.shape
             if len(shape) != 2 or shape[1] < 2 or shape[0] < 1:
                 raise TextError(f"tokens of shape {shape}: needs sequences of at least 2 tokens")
+            if not self.text.predicted.all():
+                raise TextError("a sequence has no token that is scored; leave it out")
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -113,12 +115,23 @@ class Workload:
         """For each sequence of the text, the positions whose next token is scored, ascending."""
         if self.text is None:
             return []
+        if self.text.scored is not None:
+            return self._answered(self.text.scored)
         rows, length = self.text.tokens.shape
         wanted = max(1, round(self.score_share * (length - 1)))
         if wanted == length - 1:
             return [np.arange(wanted)] * rows
         rng = stream(self.seed, "scored positions")
         return [np.sort(rng.permutation(length - 1)[:wanted]) for _ in range(rows)]
+
+    def _answered(self, scored: Bool[np.ndarray, "S T"]) -> list[Int[np.ndarray, "P"]]:
+        """The same where only some tokens are to be scored: a share of those."""
+        rng, found = stream(self.seed, "scored positions"), []
+        for row in scored[:, 1:]:
+            places = np.flatnonzero(row)
+            wanted = max(1, round(self.score_share * len(places)))
+            found.append(np.sort(rng.permutation(places)[:wanted]))
+        return found
 
     def text_batches(self, tokens_a_batch: int) -> list[Batch]:
         """The text in batches of whole sequences, in order."""
@@ -131,7 +144,7 @@ class Workload:
         digest = hashlib.blake2b(digest_size=16)
         if self.text is not None:
             digest.update(f"text {text_fingerprint(self.text.tokens)}".encode())
-            if self.score_share < 1:
+            if self.score_share < 1 or self.text.scored is not None:
                 for places in self.scored_places():
                     digest.update(places.astype("<i8").tobytes())
         for task in self.tasks:

@@ -40,6 +40,7 @@ class ModelSpec:
         device: "auto" (first GPU of the process, else CPU), "cpu", "cuda", "cuda:1", ...
         trust_remote_code: run code from the model's repository. Never unless the user says so.
         revision: hub revision.
+        tokenizer: directory or hub id of its tokenizer; None where it lies beside the weights.
     """
 
     name: str
@@ -47,6 +48,7 @@ class ModelSpec:
     device: str = "auto"
     trust_remote_code: bool = False
     revision: str | None = None
+    tokenizer: str | None = None
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -130,18 +132,25 @@ def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
     """The model's tokenizer.
 
     Raises:
-        ModelError: there is none beside the model.
+        ModelError: there is none beside the model, or not where the specification says.
     """
     from transformers import AutoTokenizer
 
     try:
         return AutoTokenizer.from_pretrained(
-            spec.name, trust_remote_code=spec.trust_remote_code, revision=spec.revision
+            spec.tokenizer or spec.name,
+            trust_remote_code=spec.trust_remote_code,
+            revision=None if spec.tokenizer else spec.revision,
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
+        if spec.tokenizer:
+            raise ModelError(
+                f"--tokenizer {spec.tokenizer}: no usable tokenizer there ({first_line(error)}); "
+                "name the directory or the hub id of one"
+            ) from None
         raise ModelError(
             f"model {spec.name}: no usable tokenizer beside the weights ({first_line(error)}); "
-            "save one there with tokenizer.save_pretrained"
+            "save one there with tokenizer.save_pretrained, or name one with --tokenizer"
         ) from None
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int
+from jaxtyping import Bool, Float64, Int
 from torch.nn import functional
 
 if TYPE_CHECKING:
@@ -19,13 +19,16 @@ _LOGITS = 2**26  # at once
 
 @torch.inference_mode()
 def sequence_losses(
-    model: PreTrainedModel, tokens_ST: Int[np.ndarray, "S T"]
+    model: PreTrainedModel,
+    tokens_ST: Int[np.ndarray, "S T"],
+    scored_ST: Bool[np.ndarray, "S T"] | None = None,
 ) -> Float64[np.ndarray, "S"]:
-    """Measure the mean loss of each sequence over all its next tokens, in nats.
+    """Measure the mean loss of each sequence over its next tokens, in nats.
 
     Args:
         model: within whatever contexts it is in.
         tokens_ST: of a text.
+        scored_ST: which of them count, at least one a sequence; all but the first when omitted.
 
     Returns:
         [S]; NaN where the model's numbers overflow.
@@ -41,5 +44,11 @@ def sequence_losses(
         losses = functional.cross_entropy(
             logits_BTV.flatten(0, 1).float(), wanted, reduction="none"
         )
-        found.append(losses.view(len(ids_BT), -1).double().mean(1).cpu().numpy())
+        losses_BT = losses.view(len(ids_BT), -1).double().cpu().numpy()
+        counted = None if scored_ST is None else scored_ST[first : first + rows, 1:]
+        found.append(
+            losses_BT.mean(1)
+            if counted is None
+            else np.where(counted, losses_BT, 0.0).sum(1) / counted.sum(1)
+        )
     return np.concatenate(found)

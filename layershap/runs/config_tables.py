@@ -57,6 +57,10 @@ class ModelConfig(_Section):
     revision: Annotated[str | None, Setting("REVISION")] = Field(
         default=None, description="Hub revision of the model."
     )
+    tokenizer: Annotated[str | None, Setting("TOKENIZER")] = Field(
+        default=None,
+        description="Directory or hub id of the tokenizer [default: beside the model].",
+    )
     trust_remote_code: Annotated[bool, Setting("")] = Field(
         default=False, description="Run Python code that comes with the model."
     )
@@ -75,6 +79,11 @@ class TextConfig(_Section):
         default=(),
         description="Text for the verification, never seen by the search "
         "[default: the last part of the calibration text].",
+    )
+    chat: Annotated[bool, Setting("")] = Field(
+        default=False,
+        description="The texts are JSON lines of conversations (messages, or prompt and "
+        "completion): they are read by the model's chat template, and only answers are scored.",
     )
     allow_overlap: Annotated[bool, Setting("")] = Field(
         default=False,

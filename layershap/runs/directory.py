@@ -77,7 +77,7 @@ class RunDirectory:
         return Wish(
             self.path,
             config.model_name,
-            model.revision,
+            (model.revision, model.tokenizer),
             model.trust_remote_code,
             config.cluster.address,
         )

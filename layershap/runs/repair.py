@@ -227,7 +227,11 @@ class Repairer:
 
     def _losses(self, repair: Repair) -> Float64[np.ndarray, "S"]:
         with repaired(self._work.model, repair):
-            return sequence_losses(self._work.model, self._work.texts.heldout.tokens)
+            return self._heldout_losses()
+
+    def _heldout_losses(self) -> Float64[np.ndarray, "S"]:
+        text = self._work.texts.heldout
+        return sequence_losses(self._work.model, text.tokens, text.scored)
 
     def _stream(self, tokens_ST: np.ndarray) -> DenseStream:
         return DenseStream(self._anatomy, tokens_ST, memory=self._work.config.measure.memory)
@@ -239,7 +243,7 @@ class Repairer:
     @cached_property
     def _whole(self) -> Float64[np.ndarray, "S"]:
         with self._work.console.status("measuring the whole model"):
-            return sequence_losses(self._work.model, self._work.texts.heldout.tokens)
+            return self._heldout_losses()
 
     @property
     def _stored(self) -> torch.dtype | None:

@@ -11,11 +11,14 @@ import numpy as np
 from decoder import (
     ChoiceTask,
     TextError,
+    TokenStream,
     TokenText,
     cut_sequences,
+    encode_chat,
     encode_choices,
     fitting_items,
     read_choices,
+    read_conversations,
     read_dataset,
     read_file,
     split_items,
@@ -92,15 +95,16 @@ def load_texts(config: RunConfig, tokenizer: PreTrainedTokenizerBase, model_conf
     length = _length(config, model_config)
     bos = _bos(tokenizer)
 
-    def cut(stream: np.ndarray, source: str, sequences: int) -> TokenText:
+    def cut(stream: TokenStream, source: str, sequences: int) -> TokenText:
         return cut_sequences(stream, sequences=sequences, length=length, source=source, bos=bos)
 
     calibration, source, rest = _search_stream(config, tokenizer, length - (bos is not None))
     if config.text.heldout:
-        sources = [_stream((one,), "heldout", tokenizer)[0] for one in config.text.heldout]
+        chat = config.text.chat
+        sources = [_stream((one,), "heldout", tokenizer, chat)[0] for one in config.text.heldout]
         heldout = list(zip(sources, _names(config.text.heldout), strict=True))
     elif rest is None:
-        heldout = [_stream((), "heldout", tokenizer)]
+        heldout = [_stream((), "heldout", tokenizer, False)]
     else:
         heldout = [(rest, f"{source} (last part)")]
     available = [len(stream) // (length - (bos is not None)) for stream, _ in heldout]
@@ -119,7 +123,7 @@ def load_texts(config: RunConfig, tokenizer: PreTrainedTokenizerBase, model_conf
     for text in texts:
         alarms += unknown_tokens(tokenizer, text.tokens, text.source)
     seen = texts[1].tokens[:, int(bos is not None) :].ravel()
-    alarms += shared_text(config, seen, calibration, texts[1].source)
+    alarms += shared_text(config, seen, calibration.tokens, texts[1].source)
     return Texts(
         *texts, calibration_tasks, heldout_tasks, tuple(warnings), _places(parts), tuple(alarms)
     )
@@ -155,16 +159,19 @@ def load_fitting_text(
         used = REPAIRED_TEXT * config.text.sequences * body
         stream = stream[used:] if apart else stream
     else:
-        stream, name = _stream((source,), "calibration", tokenizer)
+        stream, name = _stream((source,), "calibration", tokenizer, config.text.chat)
     sequences = max(1, tokens // length)
     return cut_sequences(stream, sequences=sequences, length=length, source=name, bos=bos)
 
 
 def _search_stream(
     config: RunConfig, tokenizer: PreTrainedTokenizerBase, body: int
-) -> tuple[np.ndarray, str, np.ndarray | None]:
+) -> tuple[TokenStream, str, TokenStream | None]:
     """The calibration text without what is held out of it, its source, and what is held out."""
-    stream, source = _stream(config.text.calibration, "calibration", tokenizer)
+    text = config.text
+    if text.chat and not text.calibration:
+        raise UserError("--chat: tells how --calibration is read; give --calibration FILE")
+    stream, source = _stream(text.calibration, "calibration", tokenizer, text.chat)
     if config.text.heldout or not config.text.calibration:
         return stream, source, None
     at = _split(stream, config, body, source)
@@ -200,13 +207,22 @@ def _tasks(
 
 
 def _stream(
-    sources: Sequence[str], split: Split, tokenizer: PreTrainedTokenizerBase
-) -> tuple[np.ndarray, str]:
+    sources: Sequence[str], split: Split, tokenizer: PreTrainedTokenizerBase, chat: bool
+) -> tuple[TokenStream, str]:
     if not sources:
         kind = "held-out" if split == "heldout" else split
-        return tokenise(tokenizer, split_text(split)), f"Python library, {kind} files"
+        tokens = tokenise(tokenizer, split_text(split))
+        return TokenStream(tokens), f"Python library, {kind} files"
+    if chat:
+        said = [one for source in sources for one in read_conversations(source)]
+        name = ", ".join(_short(source) for source in sources)
+        return encode_chat(tokenizer, said, name), name
     texts = [t for s in sources for t in (read_dataset(s[3:]) if s[:3] == "hf:" else read_file(s))]
-    return tokenise(tokenizer, texts), ", ".join(s.rstrip("/").split("/")[-1] for s in sources)
+    return TokenStream(tokenise(tokenizer, texts)), ", ".join(map(_short, sources))
+
+
+def _short(source: str) -> str:
+    return source.rstrip("/").split("/")[-1]
 
 
 def _names(sources: Sequence[str]) -> list[str]:
@@ -215,7 +231,7 @@ def _names(sources: Sequence[str]) -> list[str]:
     Raises:
         UserError: a source is given twice.
     """
-    short = [source.rstrip("/").split("/")[-1] for source in sources]
+    short = [_short(source) for source in sources]
     for source in sources:
         if sources.count(source) > 1:
             raise UserError(f"--heldout {source}: is given twice; name each text once")
@@ -243,7 +259,9 @@ def _joined(parts: Sequence[TokenText]) -> TokenText:
     if len(parts) == 1:
         return parts[0]
     tokens = np.concatenate([part.tokens for part in parts])
-    return TokenText(tokens, ", ".join(part.source for part in parts))
+    masks = [part.scored for part in parts if part.scored is not None]
+    scored = np.concatenate(masks) if masks else None  # --chat reads all of them, or none
+    return TokenText(tokens, ", ".join(part.source for part in parts), scored)
 
 
 def _places(parts: Sequence[TokenText]) -> tuple[TextPart, ...]:
@@ -252,7 +270,7 @@ def _places(parts: Sequence[TokenText]) -> tuple[TextPart, ...]:
     return tuple(TextPart(p.source, *at) for p, *at in zip(parts, starts, ends, strict=True))
 
 
-def _split(stream: np.ndarray, config: RunConfig, body: int, source: str) -> int:
+def _split(stream: TokenStream, config: RunConfig, body: int, source: str) -> int:
     available = len(stream) // body
     if available < 2:
         raise TextError(

@@ -70,7 +70,8 @@ class Workspace:
     def spec(self) -> ModelSpec:
         """How to load the model."""
         c = self.config.model
-        return ModelSpec(self.config.model_name, c.dtype, c.device, c.trust_remote_code, c.revision)
+        shared = (c.dtype, c.device, c.trust_remote_code, c.revision, c.tokenizer)
+        return ModelSpec(self.config.model_name, *shared)
 
     @cached_property
     def device(self) -> torch.device:

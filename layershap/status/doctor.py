@@ -193,7 +193,7 @@ def _sample(workload: Workload) -> tuple[Workload, float]:
     text = workload.text
     if text is None or workload.tasks:
         return workload, 1.0
-    return replace(workload, text=replace(text, tokens=text.tokens[:1])), 1 / len(text.tokens)
+    return replace(workload, text=text.first(1)), 1 / len(text.tokens)
 
 
 def _cluster(address: str) -> str:

@@ -242,3 +242,14 @@ def test_hub_models_come_from_the_cache(saved, tmp_path):
     assert digest == checkpoint_fingerprint(spec(saved))
     assert layers == "5"
     assert "some/other" in refusal
+
+
+@pytest.mark.parametrize("name", ["../other/model.safetensors", "/etc/passwd", "a/../../b"])
+def test_an_index_that_names_files_elsewhere_is_refused(name, tmp_path):
+    model = tmp_path / "model"
+    tiny_model("llama").save_pretrained(model)
+    (model / "model.safetensors").rename(tmp_path / "model.safetensors")
+    index = {"metadata": {}, "weight_map": {"lm_head.weight": name}}
+    (model / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match="outside of the checkpoint"):
+        checkpoint_fingerprint(ModelSpec(str(model)))
