@@ -30,10 +30,10 @@ def write_whole(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise OSError(error.errno, error.strerror, str(path)) from None
-    sync_folder(path.parent)
+    _sync_folder(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     """Bring what a directory holds to the disk; nothing where the system cannot."""
     with contextlib.suppress(OSError):
         place = os.open(folder, os.O_RDONLY)

@@ -137,20 +137,19 @@ def measure_speed(
     for edits in every:
         with applied(model, edits, owners=owners):
             alike.setdefault(architecture(model), []).append(edits)
-    timed = [same[0] for same in alike.values()]
     seconds: list[Float[np.ndarray, "V 2"]] = []
     sizes: list[Occupancy] = []
     chance = stream(0, "order of timing")
     tell = progress or (lambda done, total: None)
-    for edits in timed:
-        with applied(model, edits, owners=owners):
+    for same in alike.values():
+        with applied(model, same[0], owners=owners):
             try:
                 _time_once(model, prompt_1T, new_tokens)
                 sizes.append(measure_occupancy(model, prompt_1T, new_tokens))
             except Exception as error:  # whatever stock code raises over a model it cannot run
-                same = next(tuple(same) for same in alike.values() if same[0] == edits)
-                raise Untimed(same, model.config.model_type, error) from error
+                raise Untimed(tuple(same), model.config.model_type, error) from error
     tell(1, rounds + 1)
+    timed = [same[0] for same in alike.values()]
     while len(seconds) < rounds and not _settled(seconds, target):
         row = np.zeros((len(timed), 2))
         for column in chance.permutation(len(timed)):

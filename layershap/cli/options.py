@@ -82,6 +82,13 @@ def model_options(command: Command) -> Command:
     return command
 
 
+def search_options(command: Command) -> Command:
+    """Add one option for each field that tells which sets a search may look at."""
+    for name in ("zero_halves", "nested", "contiguous"):
+        command = _option(name)(command)
+    return command
+
+
 def value_options(command: Command) -> Command:
     """Add one option for each field that tells what the values of a run are."""
     for name in reversed([n for n, option in SETTINGS.items() if option.section == "values"]):

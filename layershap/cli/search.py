@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from layershap.cli.moved import OfARun, refused_remove
-from layershap.cli.options import read_run, run_argument
+from layershap.cli.options import read_run, run_argument, search_options
 from layershap.errors import UserError
 from layershap.results.set_text import typed
 from layershap.runs.config import RunConfig
@@ -25,32 +25,14 @@ __all__ = ["search"]
     metavar="COUNTS",
     help="Numbers of players to remove, as 1-4 or 2,4,8. [default: what RUN was made with]",
 )
-@click.option(
-    "--contiguous", is_flag=True, help="Only sets of players that follow each other without a gap."
-)
-@click.option(
-    "--nested", is_flag=True, help="Every set holds the smaller ones: one order of removal."
-)
-@click.option(
-    "--zero-halves",
-    is_flag=True,
-    help="Halves of layers may go alone: they are zeroed, which saves nothing in a stock "
-    "checkpoint.",
-)
+@search_options
 @click.option(
     "--no-measuring",
     is_flag=True,
     help="Search what is measured and the surrogate alone, and name the sets to measure next.",
 )
 @refused_remove
-def search(
-    run: Path,
-    count: str | None,
-    contiguous: bool,
-    nested: bool,
-    zero_halves: bool,
-    no_measuring: bool,
-) -> None:
+def search(run: Path, count: str | None, no_measuring: bool, **given: bool | None) -> None:
     """Search for the best sets to remove from the model of RUN.
 
     Candidates are measured on the real model. The search ends before its budget is spent once the
@@ -62,9 +44,7 @@ def search(
 
     config, directory = read_run(run)
     changed: dict[str, Any] = {} if count is None else {"count": count}
-    changed |= {"contiguous": True} if contiguous else {}
-    changed |= {"nested": True} if nested else {}
-    changed |= {"zero_halves": True} if zero_halves else {}
+    changed |= {name: True for name, asked in given.items() if asked}
     config, console = config.changed(**changed), Console()
     if not no_measuring:
         reason = _searched_with_the_model(config, directory, console)

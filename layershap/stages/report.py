@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -41,6 +40,7 @@ from layershap.results.recommendations import (
     VerifiedModel,
     VerifiedVariant,
 )
+from layershap.results.set_text import typed
 from layershap.results.surrogate_fit import SURROGATE_FIT
 from layershap.results.surrogate_fit import SurrogateFit as KeptFit
 from layershap.results.values import VALUES, Values
@@ -114,7 +114,7 @@ def gather(run: RecordedRun, *, command: str, seconds: float) -> Report:
                 ("Python", platform.python_version()),
                 *((name, version(name)) for name in _PACKAGES),
             ),
-            explore=shlex.join(["layershap", "serve", str(path)]),
+            explore=typed("serve", path),
         ),
         spent=counts.total if searched is None else searched.spent,
         budget=plan.budget if searched is None else searched.budget,
@@ -153,7 +153,7 @@ def _pending(
             f"; on the calibration text the best measured sets cost, in {run.utility.unit}: "
             + ", ".join(best)
         )
-    command = shlex.join(["layershap", missing, str(run.directory.path)])
+    command = typed(missing, run.directory.path)
     return Pending(f"{finding}.", f"Go on with {command}; the report is then made again.")
 
 

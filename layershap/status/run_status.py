@@ -194,7 +194,7 @@ def _next(stage: str, activity: ProcessInfo, directory: RunDirectory, command: s
         return typed("search", directory.path) if best is None else best.export
     if stage == "measure":
         return command
-    return f"layershap {stage} {directory.path}"
+    return typed(stage, directory.path)
 
 
 def _concerns(campaign: Campaign, ledger: Ledger) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from shapley.search.feasibility import most_saved, nearest_share, saves_enough, some_set
-from shapley.search.pairs import heaviest_pairs, odd_runs
+from shapley.search.pairs import heaviest_pairs, odd_runs, pair_moves
 
 __all__ = ["Limits", "Saving"]
 
@@ -138,6 +138,11 @@ class Limits:
         places = np.arange(self.n)
         first = np.arange(max(self.n - count + 1, 0))[:, None]
         rows = (places < first) | (places >= first + count)
+        return rows[self.allowed(rows)]
+
+    def pair_moves(self, row: Bool[np.ndarray, "n"]) -> Bool[np.ndarray, "M n"]:
+        """Returns the allowed coalitions in which another pair is gone in one pair's stead."""
+        rows = pair_moves(row, self.pair_starts)
         return rows[self.allowed(rows)]
 
     def completable(self, rows: Bool[np.ndarray, "B n"], count: int) -> Bool[np.ndarray, "B"]:

@@ -14,7 +14,6 @@ from sampling.strata import unrank
 from shapley.search.beam import children, grow
 from shapley.search.candidate import rows_of
 from shapley.search.constraints import Limits
-from shapley.search.pairs import pair_moves
 
 __all__ = ["Neighbourly", "every_set", "near_sets"]
 
@@ -148,14 +147,13 @@ def _best_exchanges(
     belief: Neighbourly, row: Bool[np.ndarray, "n"], limits: Limits, most: int
 ) -> tuple[Bool[np.ndarray, "N n"], Float[np.ndarray, "N"]]:
     """Returns the allowed sets one exchange of free players away that are expected to be best."""
-    free = np.zeros(limits.n, dtype=bool)
-    free[limits.free] = True
     if limits.pairs is not None:
-        near = pair_moves(row, limits.pair_starts)
-        near = near[limits.allowed(near)]
+        near = limits.pair_moves(row)
         mean = belief.mean(near) if len(near) else np.empty(0)
         order = np.argsort(-mean, kind="stable")[:most]
         return near[order], mean[order]
+    free = np.zeros(limits.n, dtype=bool)
+    free[limits.free] = True
     mean = belief.exchanges(row)
     mean = mean[np.ix_(free[~row], free[row])]
     out, back = np.nonzero(~row & free)[0], np.nonzero(row & free)[0]

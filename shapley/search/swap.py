@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float
 from shapley.game import Game, evaluate
 from shapley.search.candidate import Candidate, best_first, from_rows, limits_of, rows_of
 from shapley.search.constraints import Limits
-from shapley.search.pairs import pair_moves
 
 __all__ = ["swap_search"]
 
@@ -99,8 +98,7 @@ def _best_move(
     """The same where pairs of players change places."""
     better, gains = rows.copy(), np.full(len(rows), -np.inf)
     for at, row in enumerate(rows):
-        near = pair_moves(row, limits.pair_starts)
-        near = near[limits.allowed(near)]
+        near = limits.pair_moves(row)
         if len(near):
             utilities = evaluate(game, near)
             best = int(utilities.argmax())
